@@ -1,0 +1,338 @@
+"""Train one smoke epoch with the project that has just been written, and say what happened.
+
+This runs the user's own command in a clean child process, with a Python that has what the project needs.
+Where there is none it makes the project's `.venv`, which the user needs next anyway. It reads no input,
+prints ASCII, and leaves nothing of the smoke run behind.
+
+    LIT_TEMPLATE_VERIFY   auto, require or skip: wins over the answer `verify`
+    LIT_TEMPLATE_PYTHON   the Python to train with
+    LIT_TEMPLATE_TIMEOUT  seconds that the smoke run may take (600)
+"""
+
+import sys
+
+sys.path.pop(0)  # cookiecutter runs this in the temporary directory, where a stray json.py may lie
+
+import csv  # noqa: E402
+import json  # noqa: E402
+import math  # noqa: E402
+import os  # noqa: E402
+import re  # noqa: E402
+import shlex  # noqa: E402
+import shutil  # noqa: E402
+import signal  # noqa: E402
+import subprocess  # noqa: E402
+import tempfile  # noqa: E402
+import time  # noqa: E402
+from pathlib import Path  # noqa: E402
+
+WINDOWS = os.name == "nt"
+VENV_PYTHON = Path(".venv", "Scripts" if WINDOWS else "bin", "python.exe" if WINDOWS else "python")
+
+# Run by a candidate Python inside the project: prints what it is, or one line about what it lacks.
+PROBE = r"""
+import json, sys
+from importlib.metadata import PackageNotFoundError, version
+def lacks(what):
+    print(json.dumps({"lacks": what}))
+    sys.exit()
+try:
+    import tomllib
+    from packaging.requirements import Requirement
+    from packaging.specifiers import SpecifierSet
+except ImportError as error:
+    lacks(error.name)
+with open("pyproject.toml", "rb") as file:
+    project = tomllib.load(file)["project"]
+if not SpecifierSet(project["requires-python"]).contains(sys.version.split()[0], prereleases=True):
+    lacks("Python " + project["requires-python"])
+for requirement in map(Requirement, project["dependencies"]):
+    try:
+        if requirement.specifier.contains(version(requirement.name), prereleases=True):
+            continue
+    except PackageNotFoundError:
+        pass
+    lacks(str(requirement))
+try:
+    import lightning.pytorch
+    import torch
+except Exception as error:
+    lacks("a torch that can be imported (" + str(error).splitlines()[0] + ")")
+device = torch.accelerator.current_accelerator()
+print(json.dumps({
+    "python": sys.version.split()[0],
+    "torch": torch.__version__,
+    "device": device.type if device else "cpu",
+}))
+"""
+
+
+class NotVerified(Exception):
+    """The smoke epoch could not be run here, which says nothing about the project."""
+
+
+class Broken(Exception):
+    """The smoke epoch ran, and the project does not train."""
+
+
+def say(text=""):
+    """Print a line that every console can show."""
+    print(text.encode("ascii", "replace").decode(), flush=True)
+
+
+def child_environment(environ):
+    """Drop what schedulers and launchers leave: the child is one process on one machine, whatever this is."""
+    scheduler = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "TORCHELASTIC_", "GROUP_", "ROLE_")
+    rank = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
+    python = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+    kept = {k: v for k, v in environ.items() if not k.startswith(scheduler) and k not in rank + python}
+    return kept | {"PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
+
+
+def run(command, timeout=None, **options):
+    """Run a child in a process group of its own, and end the whole group when we are ended or time is up.
+
+    Returns:
+        Exit status and, where the output was captured, its text.
+    """
+    if WINDOWS:
+        options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
+    else:
+        options["start_new_session"] = True
+    child = subprocess.Popen(
+        [str(part) for part in command],
+        stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", **options,
+    )  # fmt: skip
+    try:
+        output, _ = child.communicate(timeout=timeout)
+    except BaseException:
+        end(child)
+        raise
+    return child.returncode, output or ""
+
+
+def end(child):
+    """End a child and all that it started."""
+    if WINDOWS:
+        subprocess.run(["taskkill", "/F", "/T", "/PID", str(child.pid)], capture_output=True, check=False)
+    else:
+        try:
+            os.killpg(child.pid, signal.SIGTERM)
+            child.wait(timeout=5)
+        except (ProcessLookupError, subprocess.TimeoutExpired):
+            pass
+        try:
+            os.killpg(child.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+    child.wait()
+
+
+def candidates(environ):
+    """Name the Pythons worth asking, the likeliest first, each once."""
+    bin_python = VENV_PYTHON.relative_to(".venv")
+    places = [Path(sys.executable)]
+    if environ.get("VIRTUAL_ENV"):
+        places.append(Path(environ["VIRTUAL_ENV"], bin_python))
+    if environ.get("CONDA_PREFIX"):
+        places.append(Path(environ["CONDA_PREFIX"], "python.exe" if WINDOWS else "bin/python"))
+    places += [Path(found) for name in ("python3", "python") if (found := shutil.which(name))]
+    places.append(VENV_PYTHON.absolute())  # of an earlier generation
+    return [str(place) for place in dict.fromkeys(places) if place.exists()]
+
+
+def probe(python, environment):
+    """Ask a Python what it has: {"python", "torch", "device"}, or {"lacks"}."""
+    try:
+        status, output = run([python, "-c", PROBE], timeout=120, stdout=subprocess.PIPE, env=environment)
+        return json.loads(output.splitlines()[-1]) if status == 0 else {"lacks": "a working interpreter"}
+    except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
+        return {"lacks": "a working interpreter"}
+
+
+def find_python(environ, environment):
+    """Return the first Python that has what the project needs, with what it has; or None."""
+    if chosen := environ.get("LIT_TEMPLATE_PYTHON"):
+        found = probe(chosen, environment)
+        if "lacks" in found:
+            raise NotVerified(f"LIT_TEMPLATE_PYTHON ({chosen}) lacks {found['lacks']}")
+        return chosen, found
+    for python in candidates(environ):
+        found = probe(python, environment)
+        if "lacks" not in found:
+            return python, found
+    return None
+
+
+def install(environment):
+    """Make the project's `.venv` with all it needs, showing the installer's own progress."""
+    say("No Python here has what the project needs: making its .venv (PyTorch is large, this takes minutes)")
+    if uv := shutil.which("uv"):
+        environment = environment | {"UV_COMPILE_BYTECODE": "1"}  # or the first run compiles for ten seconds
+        steps = [
+            [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, ".venv"],
+            [uv, "pip", "install", "--python", VENV_PYTHON, "--editable", ".", "--group", "dev"],
+        ]
+    else:
+        steps = [
+            [sys.executable, "-m", "venv", ".venv"],
+            [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1"],
+            [VENV_PYTHON, "-m", "pip", "install", "--editable", ".", "--group", "dev"],
+        ]
+    existed = Path(".venv").exists()
+    try:
+        for step in steps:
+            say("$ " + shlex.join(str(part) for part in step))
+            status, _ = run(step, env=environment)
+            if status:
+                raise NotVerified(f"that command ended with status {status}, for the reason it gives above")
+    except BaseException:
+        if not existed:
+            shutil.rmtree(".venv", ignore_errors=True)  # half an environment would only mislead
+        raise
+
+
+def smoke(package, python, environment, seconds):
+    """Train the smoke epoch.
+
+    Returns:
+        The validation loss before and after.
+
+    Raises:
+        Broken: If it does not train.
+    """
+    project = Path.cwd()
+    with tempfile.TemporaryDirectory(prefix="lit-template-", ignore_cleanup_errors=True) as folder:
+        # From a folder elsewhere, so that neither runs nor byte code are left in the project.
+        configs = [part for name in ("train", "smoke") for part in ("--config", project / "configs" / f"{name}.yaml")]
+        command = [python, "-m", f"{package}.train", "fit", *configs]
+        environment = environment | {"PYTHONPATH": str(project / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
+        try:
+            status, log = run(command, timeout=seconds, stdout=subprocess.PIPE, cwd=folder, env=environment)
+        except subprocess.TimeoutExpired:
+            raise NotVerified(f"the smoke run took longer than {seconds:g} s (LIT_TEMPLATE_TIMEOUT)") from None
+        if status < 0:
+            raise NotVerified(f"the smoke run was ended from outside, by {signal.Signals(-status).name}")
+        if status:
+            raise Broken("\n".join([*log.splitlines()[-25:], f"the smoke run ended with status {status}"]))
+        losses = [
+            float(row["val_loss"])
+            for path in Path(folder).glob("runs/*/metrics.csv")
+            for row in csv.DictReader(path.open(newline=""))
+            if row.get("val_loss")
+        ]
+    if len(losses) < 2:
+        raise Broken("the smoke run logged no val_loss before and after training")
+    if not all(map(math.isfinite, losses)):
+        raise Broken(f"the loss did not stay finite: {losses[0]:.4g} before, {losses[-1]:.4g} after")
+    if losses[-1] >= losses[0]:
+        raise Broken(f"the loss did not fall: {losses[0]:.4g} before, {losses[-1]:.4g} after")
+    return losses[0], losses[-1]
+
+
+def verify(package, environ):
+    """Find or make a Python, train with it, and say what came of it.
+
+    Returns:
+        The Python that trained.
+    """
+    try:
+        seconds = float(environ.get("LIT_TEMPLATE_TIMEOUT") or 600)
+    except ValueError:
+        raise NotVerified("LIT_TEMPLATE_TIMEOUT must be a number of seconds") from None
+    environment = child_environment(environ)
+    found = find_python(environ, environment)
+    if found is None:
+        install(environment)
+        python = str(VENV_PYTHON.absolute())
+        found = python, probe(python, environment)
+        if "lacks" in found[1]:
+            raise NotVerified(f"the new .venv lacks {found[1]['lacks']}")
+    python, has = found
+    say(f"Training one smoke epoch with Python {has['python']} and torch {has['torch']} on {has['device']}")
+    say(f"  {python}")
+    start = time.monotonic()
+    before, after = smoke(package, python, environment, seconds)
+    say(f"VERIFIED: it trains. Loss {before:.4g} before, {after:.4g} after, in {time.monotonic() - start:.1f} s")
+    return python
+
+
+def next_commands(package, python):
+    """List the three commands that the user types next.
+
+    Args:
+        package: The project's folder and package.
+        python: The Python that has trained it, or None.
+    """
+    activate = r".venv\Scripts\activate" if WINDOWS else ". .venv/bin/activate"
+    if python is None:
+        ready = f'python -m venv .venv && {activate} && pip install "pip>=25.1" && pip install -e . --group dev'
+        return [f"cd {package}", ready, f"python -m {package}.train fit --config configs/smoke.yaml"]
+    if Path(python) == VENV_PYTHON.absolute():
+        return [f"cd {package}", activate, f"python -m {package}.train fit"]
+    python = subprocess.list2cmdline([python]) if WINDOWS else shlex.quote(python)
+    return [f"cd {package}", f"{python} -m pip install -e . --group dev", f"{python} -m {package}.train fit"]
+
+
+def rendered_by_cruft(answers, project):
+    """Tell whether cruft is rendering to compare, as in `update` and `diff`: it has nothing to verify.
+
+    cruft does not say so. It leaves out what cookiecutter's own command records, and renders into a
+    `tempfile.TemporaryDirectory`.
+    """
+    temporary = Path(tempfile.gettempdir()).resolve()
+    folder = project.resolve().parent
+    return "_output_dir" not in answers and folder.parent == temporary and bool(re.fullmatch(r"tmp\w{8}", folder.name))
+
+
+def remove_empty_folders(project):
+    """Drop folders that hold nothing: a template cannot leave out the folder of a file that was not asked for."""
+    for name in (".github/workflows", ".github"):
+        folder = project / name
+        if folder.is_dir() and not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def interrupted(signum, frame):
+    """Turn SIGTERM into what Ctrl-C raises, so that no child is left behind."""
+    raise KeyboardInterrupt
+
+
+def main(answers, environ=os.environ):
+    """Verify the project in the current folder.
+
+    Returns:
+        The exit status: 1 makes cookiecutter remove the project again.
+    """
+    project, package = Path.cwd(), answers["project_slug"]
+    remove_empty_folders(project)
+    if rendered_by_cruft(answers, project):
+        return 0
+    signal.signal(signal.SIGTERM, interrupted)
+    mode = environ.get("LIT_TEMPLATE_VERIFY") or answers["verify"]
+    python = None
+    try:
+        if mode not in ("auto", "require", "skip"):
+            raise NotVerified("LIT_TEMPLATE_VERIFY must be auto, require or skip")
+        if mode == "skip":
+            raise NotVerified("as you asked")
+        python = verify(package, environ)
+    except Broken as error:
+        say(str(error))
+        say("FAILED: the project does not train, for the reason above. To look at it: cookiecutter --keep-project-on-failure")
+        return 1
+    except (NotVerified, OSError, KeyboardInterrupt) as error:
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error
+        say(f"NOT VERIFIED: {reason}")
+        if mode == "require":
+            return 1
+    say()
+    say("Next:")
+    for command in next_commands(package, python):
+        say(f"  {command}")
+    return 0
+
+
+if __name__ == "__main__":
+    # `tojson` leaves no single quote, so that no answer can end this string.
+    sys.exit(main(json.loads(r'''{{ cookiecutter | tojson }}''')))  # fmt: skip

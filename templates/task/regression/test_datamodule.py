@@ -1,0 +1,126 @@
+"""The data: the same split every time, nothing learnt from the rows that judge, and clear words for bad files."""
+
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+import torch
+
+from lit_project.datamodule import LitDataModule
+from lit_project.engine.errors import InputError
+
+
+def _ready(**arguments: Any) -> LitDataModule:
+    datamodule = LitDataModule(**arguments)
+    datamodule.setup("fit")
+    return datamodule
+
+
+def _table(folder: Path, suffix: str = ".csv", **columns: Any) -> str:
+    path = folder / f"table{suffix}"
+    rows = {"size": [float(i) for i in range(20)], "rooms": [i % 4 for i in range(20)], "price": list(range(20))}
+    frame = pl.DataFrame(rows | columns)
+    frame.write_csv(path) if suffix == ".csv" else frame.write_parquet(path)
+    return str(path)
+
+
+def test_a_batch_has_ten_rows_of_ten_numbers() -> None:
+    x, y = next(iter(_ready().train_dataloader()))
+    assert (x.shape, y.shape) == ((10, 10), (10, 1))
+    assert x.dtype == y.dtype == torch.float32
+
+
+def test_the_splits_are_disjoint_and_complete() -> None:
+    splits = _ready().splits
+    rows = torch.cat(list(splits.values())).tolist()
+    assert sorted(rows) == list(range(442))
+    assert {name: len(rows) for name, rows in splits.items()} == {"val": 66, "test": 66, "train": 310}
+
+
+def test_the_same_seed_gives_the_same_split() -> None:
+    assert torch.equal(_ready().splits["test"], _ready().splits["test"])
+    assert not torch.equal(_ready().splits["test"], _ready(split_seed=1).splits["test"])
+
+
+def test_only_the_training_rows_are_measured() -> None:
+    loader = _ready(batch_size=1000).train_dataloader()
+    x, y = next(iter(loader))
+    for values in (x, y):
+        torch.testing.assert_close(values.mean(dim=0), torch.zeros(values.shape[1]), atol=1e-5, rtol=0)
+        torch.testing.assert_close(values.std(dim=0, correction=0), torch.ones(values.shape[1]))
+
+
+def test_training_rows_come_in_a_new_order_each_epoch_unless_asked_otherwise() -> None:
+    loader = _ready().train_dataloader()
+    assert not torch.equal(next(iter(loader))[0], next(iter(loader))[0])
+    loader = _ready(shuffle=False).train_dataloader()
+    assert torch.equal(next(iter(loader))[0], next(iter(loader))[0])
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_the_width_follows_your_own_table(tmp_path: Path, suffix: str) -> None:
+    datamodule = _ready(path=_table(tmp_path, suffix), target="price")
+    assert (datamodule.features, datamodule.in_features) == (["size", "rooms"], 2)
+    assert next(iter(datamodule.val_dataloader()))[0].shape == (3, 2)
+
+
+def test_predictions_come_back_in_the_unit_of_the_target(tmp_path: Path) -> None:
+    datamodule = _ready(path=_table(tmp_path, price=[100 + i for i in range(20)]), target="price")
+    [mean] = datamodule.decode(torch.zeros(1, 1))["price"]
+    assert mean == pytest.approx(sum(100 + i for i in datamodule.splits["train"].tolist()) / 14)
+
+
+def test_new_rows_are_measured_with_the_scales_of_training(tmp_path: Path) -> None:
+    trained = _ready(path=_table(tmp_path), target="price")
+    new = LitDataModule(path=_table(tmp_path, size=[1e6] * 20), target="price", features=["size", "rooms"])
+    new.setup("predict")
+    new.load_state_dict(trained.state_dict())
+    [x] = next(iter(new.predict_dataloader()))
+    assert x[:, 0].min() > 1e4
+
+
+def test_a_constant_column_stays_finite(tmp_path: Path) -> None:
+    x, _ = next(iter(_ready(path=_table(tmp_path, rooms=[2] * 20), target="price").train_dataloader()))
+    assert x.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"rooms": ["two"] * 20}, "column 'rooms' must hold numbers, but row 1 holds 'two'"),
+        ({"rooms": [1] * 10 + [None] * 10}, "column 'rooms' must hold numbers, but row 11 holds nothing"),
+        ({"size": [0.0] * 19 + [float("nan")]}, "column 'size' must hold numbers, but row 20 holds nan"),
+        ({"price": [0.0] * 19 + [float("inf")]}, "column 'price' must hold numbers, but row 20 holds inf"),
+    ],
+)
+def test_a_bad_value_is_named(tmp_path: Path, columns: dict[str, Any], message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        _ready(path=_table(tmp_path, **columns), target="price")
+
+
+def test_a_missing_column_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="no column 'prize'; it has: size, rooms, price"):
+        _ready(path=_table(tmp_path), target="prize")
+    with pytest.raises(InputError, match=r"--data\.target; .* has: size, rooms, price"):
+        _ready(path=_table(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("absent.csv", None, "there is no such file"),
+        ("empty.csv", "", "is empty"),
+        ("header.csv", "size,price\n", "no rows"),
+        ("two.csv", "size,price\n1,2\n3,4\n", "2 rows leave none for the val split"),
+        ("table.xlsx", "", "ends in .csv or .parquet"),
+        ("latin.csv", b"size,price\n\xe9,1\n", "cannot be read"),
+    ],
+)
+def test_a_bad_file_is_named(tmp_path: Path, name: str, content: str | bytes | None, message: str) -> None:
+    path = tmp_path / name
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(InputError, match=message) as error:
+        _ready(path=str(path), target="price")
+    assert name in str(error.value)

@@ -1,0 +1,1 @@
+"""What is neither math nor stock Lightning: the same for every model and every dataset."""

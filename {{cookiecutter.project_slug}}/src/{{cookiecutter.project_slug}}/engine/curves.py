@@ -1,0 +1,59 @@
+"""The learning curves, beginning before the first step, drawn into the run's folder."""
+
+from pathlib import Path
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from .metrics import Curve, read_curves, run_folder
+
+
+class LearningCurves(Callback):
+    """Draw curves.png when training ends, also when it ends early.
+
+    The validation that Lightning runs before training (`num_sanity_val_steps`) becomes their first point:
+    what the untrained model scored.
+    """
+
+    def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        before = {name: value.item() for name, value in trainer.callback_metrics.items()}
+        for logger in trainer.loggers:
+            logger.log_metrics(before, step=trainer.global_step)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._draw(trainer)
+
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self._draw(trainer)
+
+    def _draw(self, trainer: Trainer) -> None:
+        folder = run_folder(trainer)
+        if folder is None or not trainer.is_global_zero:
+            return
+        trainer.loggers[0].save()
+        if curves := read_curves(folder):
+            draw(curves, folder / "curves.png")
+
+
+def draw(curves: dict[str, Curve], path: Path) -> None:
+    """Draw train_x and val_x into one panel for every x."""
+    from matplotlib.figure import Figure  # slow, and needed only here
+
+    panels: dict[str, dict[str, Curve]] = {}
+    for name, curve in curves.items():
+        stage, _, metric = name.partition("_")
+        if stage in ("train", "val"):
+            panels.setdefault(metric, {})[stage] = curve
+    if not panels:
+        return
+    figure = Figure(figsize=(6.4, 4 * len(panels)), layout="constrained")
+    for axes, (metric, stages) in zip(figure.subplots(len(panels), squeeze=False).flat, panels.items(), strict=True):
+        for stage, curve in stages.items():
+            steps, values = list(curve), list(curve.values())
+            if stage == "train":
+                axes.plot(steps, values, color="tab:blue", alpha=0.5, linewidth=1, label="train, batch by batch")
+            else:
+                axes.plot(steps, values, color="tab:orange", marker="o", label="validation")
+        axes.set(xlabel="step", ylabel=metric)
+        axes.legend()
+        axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=120)

@@ -1,0 +1,54 @@
+"""FSDP2 for a model that knows nothing of it."""
+
+from pathlib import Path
+from types import MethodType
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.strategies import ModelParallelStrategy
+from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch.distributed.fsdp import fully_shard
+from torch.nn import ModuleList
+
+
+class FSDP2Strategy(ModelParallelStrategy):
+    """Shard parameters, gradients and optimiser state over all processes.
+
+    Lightning's strategy asks each model for a `configure_model` that does the sharding; this one brings
+    its own to models without one, so that the math stays free of it. Each layer that the model owns is
+    one unit of sharding, and each block of an `nn.ModuleList`. Checkpoints are ordinary single files.
+
+    Source: https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
+    """
+
+    def __init__(self) -> None:
+        super().__init__(tensor_parallel_size=1, save_distributed_checkpoint=False)
+
+    def setup_environment(self) -> None:
+        self._data_parallel_size = self.num_nodes * self.num_processes
+        super().setup_environment()
+        module = self.lightning_module
+        assert module is not None, "the Trainer connects the model before it sets up the processes"
+        if not is_overridden("configure_model", module):
+            module.configure_model = MethodType(_shard, module)  # type: ignore[method-assign]
+
+    def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
+        # Lightning 2.6 stumbles over an optimiser that has no state to restore, such as plain SGD.
+        saved = torch.load(checkpoint_path, map_location="cpu", mmap=True, weights_only=True)["optimizer_states"]
+        if any(optimizer["state"] for optimizer in saved):
+            return super().load_checkpoint(checkpoint_path, weights_only)
+        optimizers, self.optimizers = self.optimizers, []
+        try:
+            return super().load_checkpoint(checkpoint_path, weights_only)
+        finally:
+            self.optimizers = optimizers
+
+
+def _shard(module: LightningModule) -> None:
+    mesh = module.device_mesh
+    assert mesh is not None, "the strategy has made the mesh"
+    for layer in module.children():
+        for block in layer if isinstance(layer, ModuleList) else [layer]:
+            if any(True for _ in block.parameters()):
+                fully_shard(block, mesh=mesh["data_parallel"])

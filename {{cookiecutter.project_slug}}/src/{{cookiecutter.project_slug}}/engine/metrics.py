@@ -1,0 +1,72 @@
+"""metrics.csv: every number of a run, written always and read back for the picture and the last words."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import Trainer
+from lightning.pytorch.loggers import CSVLogger
+from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+
+Curve = dict[int, float]  # step -> value
+
+
+class MetricsCSV(CSVLogger):
+    """Lightning's CSVLogger, but training that is resumed goes on with its file; the stock logger deletes it.
+
+    Args:
+        root: Folder of all runs.
+        name: Folder of this run.
+        filename: Where in it to write.
+        append: Whether to go on with what is there.
+    """
+
+    def __init__(self, root: Path, name: str, filename: str, append: bool) -> None:
+        super().__init__(root, name=name, version="")
+        self._filename = filename
+        self._append = append
+
+    @property
+    def experiment(self) -> Any:
+        if self._experiment is None:
+            self._experiment = _Writer(self.log_dir, self._filename, self._append)
+        return self._experiment
+
+    @rank_zero_only
+    def log_hyperparams(self, *args: object, **kwargs: object) -> None:
+        """Write nothing: config.yaml has them all."""
+
+
+class _Writer(ExperimentWriter):
+    def __init__(self, log_dir: str, filename: str, append: bool) -> None:
+        self.NAME_METRICS_FILE = filename
+        self._append = append
+        super().__init__(log_dir)
+
+    def _check_log_dir_exists(self) -> None:
+        path = Path(self.metrics_file_path)
+        if path.exists() and self._append:
+            with path.open(newline="") as file:
+                self.metrics_keys = next(csv.reader(file), [])
+        else:
+            path.unlink(missing_ok=True)
+
+
+def run_folder(trainer: Trainer) -> Path | None:
+    """Find the folder of the run that a Trainer is in; with `fast_dev_run` there is none."""
+    logger = trainer.loggers[0] if trainer.loggers else None
+    return Path(logger.log_dir) if isinstance(logger, MetricsCSV) else None
+
+
+def read_curves(folder: Path) -> dict[str, Curve]:
+    """Read `folder/metrics.csv`: for each metric its value by step; where a step came twice, the later."""
+    curves: dict[str, Curve] = {}
+    path = folder / "metrics.csv"
+    if path.exists():
+        with path.open(newline="") as file:
+            for row in csv.DictReader(file):
+                for name, value in row.items():
+                    if value and name not in ("step", "epoch"):
+                        curves.setdefault(name, {})[int(row["step"])] = float(value)
+    return {name: dict(sorted(curve.items())) for name, curve in curves.items()}

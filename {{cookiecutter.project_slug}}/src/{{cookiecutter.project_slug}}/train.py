@@ -1,0 +1,199 @@
+"""The command line.
+
+    python -m {{ cookiecutter.project_slug }}.train fit
+    python -m {{ cookiecutter.project_slug }}.train fit --config configs/accelerator/gpu.yaml --trainer.max_epochs 3
+    python -m {{ cookiecutter.project_slug }}.train validate | test | predict
+
+It is Lightning's own CLI, with what its users trip over mended: see `CLI`.
+"""
+
+import json
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any, NoReturn
+
+import torch
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
+from rich.table import Table
+
+from .engine import runs
+from .engine.curves import LearningCurves
+from .engine.errors import InputError
+from .engine.metrics import MetricsCSV, read_curves, run_folder
+from .engine.predictions import PredictionWriter
+from .engine.resume import ConfiguredOptimizer
+
+DEFAULT_CONFIG = Path("configs/train.yaml")
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser, saying in one line what is wrong with an option."""
+
+    def error(self, message: str, *args: Any, **kwargs: Any) -> NoReturn:
+        noise = ("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value")
+        lines = [line.strip() for line in str(message).splitlines()]
+        clear = " ".join(line.removeprefix("- ") for line in lines if line and not line.startswith(noise))
+        self.exit(2, f"error: {clear} (--help lists the options)\n")
+
+
+class CLI(LightningCLI):
+    """LightningCLI with a folder for every run, and with these differences to the stock one.
+
+    - A shortened or misspelt option is an error; stock takes `--trainer.max_epoch` for `max_epochs`.
+    - The command line wins over the hyper-parameters in `--ckpt_path`; stock drops `--model.lr 0.5`.
+      What the command line leaves open, of the data too, is as it was when the checkpoint was written.
+    - `--ckpt_path last` and `best` mean those of the newest run, in every subcommand.
+    - `validate`, `test` and `predict` take the best checkpoint; stock takes an untrained model.
+    """
+
+    def __init__(self, args: ArgsType = None) -> None:
+        super().__init__(
+            args=args,
+            parser_class=Parser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            auto_configure_optimizers=False,  # the optimiser belongs to the math, in the module
+            trainer_defaults={"callbacks": [ConfiguredOptimizer(), LearningCurves(), PredictionWriter()]},
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={
+                "allow_abbrev": False,
+                **{name: {"default_config_files": [str(DEFAULT_CONFIG)]} for name in self.subcommands()},
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="Name of the run's folder; by default, the time it starts."
+        )
+        parser.link_arguments("data.in_features", "model.init_args.in_features", apply_on="instantiate")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        if subcommand != "fit":
+            parser.set_defaults(ckpt_path="best")
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        argv: list[str] = sys.argv[1:] if args is None else list(args)
+        self.config = parser.parse_args(argv)
+        subcommand, given = self.config.subcommand, self.config[self.config.subcommand]
+        self.root = Path(given.trainer.default_root_dir or "runs")
+        self.checkpoint: Path | None = None
+        if given.ckpt_path is None and subcommand == "predict":
+            raise InputError("predictions need a trained model: leave --ckpt_path out, or name a checkpoint")
+        if given.ckpt_path is not None:
+            self.checkpoint = runs.find_checkpoint(self.root, given.ckpt_path)
+            # As if it were the first --config: it comes after the defaults and before all that was typed.
+            position = argv.index(subcommand) + 1
+            saved = ["--config", json.dumps(_saved_settings(self.checkpoint))]
+            self.config = parser.parse_args([*argv[:position], *saved, *argv[position:]])
+            self.config[subcommand].ckpt_path = str(self.checkpoint)
+
+    def _parse_ckpt_path(self) -> None:
+        """Leave out the stock way, in which the checkpoint wins: `parse_arguments` has done it."""
+
+    def before_instantiate_classes(self) -> None:
+        given = self.config[self.subcommand]
+        # Training that goes on from the last checkpoint, and every evaluation, stay with their run.
+        goes_on = self.checkpoint and (self.subcommand != "fit" or self.checkpoint.stem == "last")
+        run = runs.run_of(self.root, self.checkpoint) if self.checkpoint and goes_on and not given.name else None
+        self.run_name = run or runs.new_name(self.root, given.name)
+        self.root.mkdir(parents=True, exist_ok=True)
+        if self.subcommand != "fit":
+            self.save_config_callback = None  # config.yaml stays as it was trained
+        for logger in _as_list(given.trainer.logger):
+            logger.init_args["run_name" if "run_name" in logger.init_args else "name"] = self.run_name
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        chosen = _as_list(self._get(self.config_init, "trainer").logger)
+        training = self.subcommand == "fit"
+        filename = "metrics.csv" if training else f"metrics-{self.subcommand}.csv"
+        always = MetricsCSV(self.root, self.run_name, filename, append=training)
+        return super().instantiate_trainer(logger=[always, *chosen], **kwargs)
+
+    def after_fit(self) -> None:
+        best = {
+            callback.monitor: callback.best_model_score
+            for callback in self.trainer.checkpoint_callbacks
+            if isinstance(callback, ModelCheckpoint)
+        }
+        title = f"{self.trainer.current_epoch} epochs, {self.trainer.global_step} steps"
+        table = Table("metric", "first", "last", "best", title=title)
+        for metric, curve in sorted(read_curves(self.root / self.run_name).items()):
+            values = list(curve.values())
+            numbers = [values[0], values[-1], best.get(metric)]
+            table.add_row(metric, *("" if number is None else f"{number:.4g}" for number in numbers))
+        self._last_words(table)
+
+    def after_validate(self) -> None:
+        self._last_words()
+
+    after_test = after_predict = after_validate
+
+    def _last_words(self, *results: Table) -> None:
+        folder = run_folder(self.trainer)
+        if folder is None or not self.trainer.is_global_zero:
+            return
+        for logger in self.trainer.loggers:
+            if finish := getattr(getattr(logger, "experiment", None), "finish", None):
+                finish()  # Weights & Biases has last words of its own; let it say them before ours
+        console = Console()
+        for result in results:
+            console.print(result)
+        console.print(str(folder), soft_wrap=True, highlight=False)
+
+
+def _as_list(logger: Any) -> list[Any]:
+    """Read the many forms of `trainer.logger`: nothing, true or false, one, or several."""
+    if logger is None or isinstance(logger, bool):
+        return []
+    return list(logger) if isinstance(logger, (list, tuple)) else [logger]
+
+
+def _saved_settings(checkpoint: Path) -> dict[str, Any]:
+    """Read from a checkpoint how its model and data were made, in the form of a config."""
+    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    settings: dict[str, Any] = {}
+    for part, key in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
+        arguments = {name: value for name, value in content.get(key, {}).items() if name != "_instantiator"}
+        if class_path := arguments.pop("_class_path", None):
+            settings[part] = {"class_path": class_path, "init_args": arguments}
+    return settings
+
+
+def _users_mistake(error: BaseException | None) -> BaseException | None:
+    """Find what the user has to mend below what jsonargparse wraps around it."""
+    while error and not isinstance(error, (InputError, MisconfigurationException)):
+        error = error.__cause__
+    return error
+
+
+def main(args: list[str] | None = None) -> None:
+    """Run the command line; say in one line what the user has to mend."""
+    argv = sys.argv[1:] if args is None else args
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
+    # Lightning counts processor cores; rows that are in memory load slower through worker processes.
+    warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    # Lightning 2.6 walks its results in a way that PyTorch 2.13 is leaving.
+    warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
+    # A run that is resumed goes on in its own folder, on purpose.
+    warnings.filterwarnings("ignore", "Checkpoint directory .* exists and is not empty")
+    # `fit --ckpt_path best` begins a new run, with a best checkpoint of its own.
+    warnings.filterwarnings("ignore", "The dirpath has changed from")
+    try:
+        if not DEFAULT_CONFIG.exists() and not any(arg.startswith(("-c", "--config", "-h", "--help")) for arg in argv):
+            raise InputError(f"no {DEFAULT_CONFIG} in this folder: go to the project's, or name one with --config")
+        CLI(argv)
+    except Exception as error:
+        if mistake := _users_mistake(error):
+            sys.exit(f"error: {mistake}")
+        raise
+
+
+if __name__ == "__main__":
+    main()

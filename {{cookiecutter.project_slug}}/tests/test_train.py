@@ -1,0 +1,138 @@
+"""The command line, from the first epoch to the predictions."""
+
+import csv
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+
+from {{ cookiecutter.project_slug }}.train import main
+
+QUICK = ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"]
+
+
+def _python_m(*args: str) -> subprocess.CompletedProcess[str]:
+    environment = os.environ | {"COLUMNS": "120"}
+    command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.train", *args]
+    return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
+
+
+def _load(path: str) -> dict[str, Any]:
+    content: dict[str, Any] = torch.load(path, weights_only=True)
+    return content
+
+
+def _column(path: str, name: str) -> list[float]:
+    with Path(path).open(newline="") as file:
+        return [float(row[name]) for row in csv.DictReader(file) if row[name]]
+
+
+def test_a_run_leaves_everything_in_its_folder_and_says_where(workdir: Path) -> None:
+    result = _python_m("fit", "--name", "first", *QUICK)
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == str(Path("runs/first"))
+    for name in ("config.yaml", "metrics.csv", "curves.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
+        assert Path("runs/first", name).stat().st_size > 0
+    before, *_, after = _column("runs/first/metrics.csv", "val_loss")
+    assert after < before
+    assert "warn" not in (result.stdout + result.stderr).lower()
+
+
+def test_fit_resume_validate_test_and_predict_follow_each_other(workdir: Path) -> None:
+    main(["fit", "--name", "first", *QUICK])
+    main(["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2"])
+    assert [path.name for path in Path("runs").iterdir() if (path / "checkpoints").exists()] == ["first"]
+    assert _load("runs/first/checkpoints/last.ckpt")["epoch"] == 1
+    assert len(_column("runs/first/metrics.csv", "val_loss")) >= 3  # before training, and after each epoch
+
+    before = Path("runs/first/metrics.csv").read_text()
+    main(["validate"])
+    main(["test", "--ckpt_path", "last"])
+    main(["predict"])
+    assert _column("runs/first/metrics-test.csv", "test_loss")[0] > 0
+    best = min(_column("runs/first/metrics.csv", "val_loss"))
+    assert _column("runs/first/metrics-validate.csv", "val_loss") == [pytest.approx(best)]
+    assert Path("runs/first/predictions.csv").read_text().startswith("row,")
+    assert Path("runs/first/metrics.csv").read_text() == before
+
+
+def test_the_same_seed_gives_the_same_weights_to_the_last_bit(workdir: Path) -> None:
+    for name in ("a", "b", "c"):
+        main(["fit", "--name", name, "--seed_everything", "1" if name == "c" else "0", *QUICK])
+    a, b, c = (_load(f"runs/{name}/checkpoints/last.ckpt")["state_dict"] for name in "abc")
+    assert all(torch.equal(a[key], b[key]) for key in a)
+    assert not all(torch.equal(a[key], c[key]) for key in a)
+
+
+def test_two_processes_train_one_model(workdir: Path) -> None:
+    result = _python_m("fit", "--name", "ddp", *QUICK, "--config", "configs/strategy/ddp.yaml", "--trainer.devices=2")
+    assert result.returncode == 0, result.stderr
+    assert "Starting with 2 processes" in result.stderr
+    before, *_, after = _column("runs/ddp/metrics.csv", "val_loss")
+    assert after < before
+
+
+def test_the_command_line_wins_over_the_checkpoint(workdir: Path) -> None:
+    main(["fit", "--name", "first", "--model.lr", "0.001", *QUICK])
+    main(["fit", "--ckpt_path", "best", "--name", "as_it_was", *QUICK, "--trainer.max_epochs", "2"])
+    main(["fit", "--ckpt_path", "last", "--name", "faster", "--model.lr", "0.5", *QUICK, "--trainer.max_epochs", "3"])
+    for name, lr in (("as_it_was", 0.001), ("faster", 0.5)):
+        content = _load(f"runs/{name}/checkpoints/last.ckpt")
+        assert content["hyper_parameters"]["lr"] == lr
+        assert content["optimizer_states"][0]["param_groups"][0]["lr"] == lr
+
+
+def test_no_run_is_ever_overwritten(workdir: Path) -> None:
+    main(["fit", "--name", "first", *QUICK])
+    kept = Path("runs/first/checkpoints/last.ckpt").stat().st_mtime_ns
+    main(["fit", "--name", "first", *QUICK])
+    main(["fit", "--config", "runs/first/config.yaml"])  # the resolved config is a whole run
+    assert Path("runs/first/checkpoints/last.ckpt").stat().st_mtime_ns == kept
+    assert Path("runs/first-2/checkpoints/last.ckpt").exists()
+    assert len(list(Path("runs").glob("*/checkpoints/last.ckpt"))) == 3
+
+
+def test_a_second_model_is_one_new_file_and_one_new_config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    Path("second.py").write_text(
+        "from {{ cookiecutter.project_slug }}.module import LitModel\n\n\nclass Second(LitModel):\n    pass\n"
+    )
+    Path("configs/second.yaml").write_text("model:\n  class_path: second.Second\n")
+    monkeypatch.syspath_prepend(".")
+    main(["fit", "--name", "second", "--config", "configs/second.yaml", *QUICK])
+    main(["test"])  # needs no config: the checkpoint knows its model
+    assert yaml.safe_load(Path("runs/second/config.yaml").read_text())["model"]["class_path"] == "second.Second"
+
+
+@pytest.mark.parametrize(
+    ("args", "message"),
+    [
+        (["fit", "--trainer.max_epoch", "3"], "--trainer.max_epoch"),  # shortened
+        (["fit", "--model.lrr", "3"], "lrr"),  # misspelt
+        (["fit", "--trainer.max_epochs", "three"], "trainer.max_epochs"),
+        (["fit", "--config", "configs/absent.yaml"], "absent.yaml"),
+        (["test"], "--ckpt_path best: no run in runs has one yet"),
+        (["fit", "--ckpt_path", "absent.ckpt"], "absent.ckpt: there is no such checkpoint"),
+        (["fit", "--name", "a/b"], "a/b"),
+        (["predict", "--ckpt_path", "null"], "trained model"),
+    ],
+)
+def test_a_mistake_gets_one_line_and_leaves_nothing(
+    args: list[str], message: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as end:
+        main(args)
+    assert end.value.code not in (0, None)
+    [line] = [text for text in f"{end.value.code}\n{capsys.readouterr().err}".splitlines() if "error: " in text]
+    assert message in line
+    assert not list(Path(".").glob("runs/*"))
+
+
+def test_elsewhere_the_missing_config_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=r"train\.yaml"):
+        main(["fit"])

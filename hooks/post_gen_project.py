@@ -13,18 +13,19 @@ import sys
 
 sys.path.pop(0)  # cookiecutter runs this in the temporary directory, where a stray json.py may lie
 
-import csv  # noqa: E402
-import json  # noqa: E402
-import math  # noqa: E402
-import os  # noqa: E402
-import re  # noqa: E402
-import shlex  # noqa: E402
-import shutil  # noqa: E402
-import signal  # noqa: E402
-import subprocess  # noqa: E402
-import tempfile  # noqa: E402
-import time  # noqa: E402
-from pathlib import Path  # noqa: E402
+import contextlib
+import csv
+import json
+import math
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
 
 WINDOWS = os.name == "nt"
 VENV_PYTHON = Path(".venv", "Scripts" if WINDOWS else "bin", "python.exe" if WINDOWS else "python")
@@ -116,15 +117,11 @@ def end(child):
     if WINDOWS:
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(child.pid)], capture_output=True, check=False)
     else:
-        try:
+        with contextlib.suppress(ProcessLookupError, subprocess.TimeoutExpired):
             os.killpg(child.pid, signal.SIGTERM)
             child.wait(timeout=5)
-        except (ProcessLookupError, subprocess.TimeoutExpired):
-            pass
-        try:
+        with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
     child.wait()
 
 
@@ -319,7 +316,7 @@ def main(answers, environ=os.environ):
         python = verify(package, environ)
     except Broken as error:
         say(str(error))
-        say("FAILED: the project does not train, for the reason above. To look at it: cookiecutter --keep-project-on-failure")
+        say("FAILED: the project does not train, for the reason above (--keep-project-on-failure lets you look at it)")
         return 1
     except (NotVerified, OSError, KeyboardInterrupt) as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else error

@@ -4,14 +4,14 @@ import sys
 
 sys.path.pop(0)  # cookiecutter runs this in the temporary directory, where a stray json.py may lie
 
-import json  # noqa: E402
-import keyword  # noqa: E402
-import re  # noqa: E402
+import json
+import keyword
+import re
 
 # Import names of what a rendered project depends on: a package of the same name would hide it.
 DEPENDENCIES = (
-    "hatchling jsonargparse lightning matplotlib mlflow mypy numpy pandas pip polars pre_commit pytest pytorch_lightning "
-    "rich ruff scipy setuptools sklearn tensorboard torch torchmetrics torchvision wandb yaml"
+    "hatchling jsonargparse lightning matplotlib mlflow mypy numpy pandas pip polars pre_commit pytest "
+    "pytorch_lightning rich ruff scipy setuptools sklearn tensorboard torch torchmetrics torchvision wandb yaml"
 ).split()
 LAYOUT = "build configs data dist docs runs src test tests".split()
 WINDOWS = ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]

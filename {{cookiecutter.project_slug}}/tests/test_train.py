@@ -98,9 +98,8 @@ def test_no_run_is_ever_overwritten(workdir: Path) -> None:
 
 
 def test_a_second_model_is_one_new_file_and_one_new_config(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    Path("second.py").write_text(
-        "from {{ cookiecutter.project_slug }}.module import LitModel\n\n\nclass Second(LitModel):\n    pass\n"
-    )
+    source = "from {{ cookiecutter.project_slug }}.module import LitModel"
+    Path("second.py").write_text(f"{source}\n\n\nclass Second(LitModel):\n    pass\n")
     Path("configs/second.yaml").write_text("model:\n  class_path: second.Second\n")
     monkeypatch.syspath_prepend(".")
     main(["fit", "--name", "second", "--config", "configs/second.yaml", *QUICK])

@@ -6,7 +6,7 @@ the disease had progressed a year later. Your own table is a matter of configura
     --data.path my.csv --data.target price
 """
 
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Self
 
 import torch
 from lightning.pytorch import LightningDataModule
@@ -27,7 +27,7 @@ class Scale(NamedTuple):
     std: Tensor
 
     @classmethod
-    def of(cls, rows: Tensor) -> "Scale":
+    def of(cls, rows: Tensor) -> Self:
         """Measure rows (n, columns)."""
         std = rows.std(dim=0, correction=0)
         return cls(rows.mean(dim=0), torch.where(std > 0, std, 1.0))  # a constant column stays finite
@@ -151,7 +151,7 @@ class LitDataModule(LightningDataModule):
         sizes["train"] = n - sum(sizes.values())
         for name, size in sizes.items():
             if size < 1:
-                raise InputError(f"{self.path}: {n} rows leave none for the {name} split: add rows or change the fractions")
+                raise InputError(f"{self.path}: {n} rows leave none for the {name} split: add rows or change fractions")
         order = torch.randperm(n, generator=torch.Generator().manual_seed(self.split_seed))
         return dict(zip(sizes, order.split(list(sizes.values())), strict=True))
 

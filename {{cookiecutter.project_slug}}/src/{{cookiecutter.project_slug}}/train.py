@@ -1,7 +1,7 @@
 """The command line.
 
     python -m {{ cookiecutter.project_slug }}.train fit
-    python -m {{ cookiecutter.project_slug }}.train fit --config configs/accelerator/gpu.yaml --trainer.max_epochs 3
+    python -m {{ cookiecutter.project_slug }}.train fit --trainer.max_epochs 3
     python -m {{ cookiecutter.project_slug }}.train validate | test | predict
 
 It is Lightning's own CLI, with what its users trip over mended: see `CLI`.

@@ -1,0 +1,63 @@
+"""Render projects for the tests; what there is to choose is read from cookiecutter.json."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cookiecutter.main import cookiecutter
+
+REPO = Path(__file__).parents[1]
+QUESTIONS = json.loads((REPO / "cookiecutter.json").read_text())
+CHOICES: dict[str, list[str]] = {key: value for key, value in QUESTIONS.items() if isinstance(value, list)}
+CONSTRAINTS = REPO / "tests" / "constraints.txt"
+
+Render = Callable[..., Path]
+
+
+def render_into(folder: Path, **answers: Any) -> Path:
+    """Render without hooks."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(
+        cookiecutter(
+            str(REPO),
+            no_input=True,
+            extra_context=answers,
+            output_dir=str(folder),
+            accept_hooks=False,
+            default_config=True,
+        )
+    )
+
+
+@pytest.fixture
+def render(tmp_path: Path) -> Render:
+    """Render without hooks into the test's own folder."""
+    return lambda **answers: render_into(tmp_path, **answers)
+
+
+def files(project: Path) -> set[str]:
+    """List a project's files by path."""
+    return {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
+
+
+def generate(
+    folder: Path, *args: str, python: str = sys.executable, template: Path = REPO, **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run cookiecutter as a user does, hooks and all; its standard input is closed."""
+    folder.mkdir(parents=True, exist_ok=True)
+    command = [python, "-m", "cookiecutter", "--no-input", "--default-config", "-o", str(folder), str(template), *args]
+    inherited = {key: value for key, value in os.environ.items() if not key.startswith("LIT_TEMPLATE_")}
+    return subprocess.run(
+        command,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+        env=inherited | {"PIP_CONSTRAINT": str(CONSTRAINTS)} | environment,
+    )

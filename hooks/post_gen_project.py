@@ -11,7 +11,8 @@ prints ASCII, and leaves nothing of the smoke run behind.
 
 import sys
 
-sys.path.pop(0)  # cookiecutter runs this in the temporary directory, where a stray json.py may lie
+if __name__ == "__main__":
+    sys.path.pop(0)  # the temporary directory, where cookiecutter puts this file and a stray json.py may lie
 
 import contextlib
 import csv
@@ -85,7 +86,7 @@ def child_environment(environ):
     """Drop what schedulers and launchers leave: the child is one process on one machine, whatever this is."""
     scheduler = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "TORCHELASTIC_", "GROUP_", "ROLE_")
     rank = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
-    python = ("PYTHONPATH", "PYTHONHOME", "PYTHONSTARTUP", "PYTHONWARNINGS", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
+    python = ("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "PYTHONIOENCODING", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
     kept = {k: v for k, v in environ.items() if not k.startswith(scheduler) and k not in rank + python}
     return kept | {"PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
 
@@ -123,6 +124,8 @@ def end(child):
         with contextlib.suppress(ProcessLookupError):
             os.killpg(child.pid, signal.SIGKILL)
     child.wait()
+    if child.stdout:
+        child.stdout.close()
 
 
 def candidates(environ):
@@ -215,7 +218,7 @@ def smoke(package, python, environment, seconds):
         losses = [
             float(row["val_loss"])
             for path in Path(folder).glob("runs/*/metrics.csv")
-            for row in csv.DictReader(path.open(newline=""))
+            for row in csv.DictReader(path.read_text().splitlines())
             if row.get("val_loss")
         ]
     if len(losses) < 2:

@@ -2,7 +2,8 @@
 
 import sys
 
-sys.path.pop(0)  # cookiecutter runs this in the temporary directory, where a stray json.py may lie
+if __name__ == "__main__":
+    sys.path.pop(0)  # the temporary directory, where cookiecutter puts this file and a stray json.py may lie
 
 import json
 import keyword

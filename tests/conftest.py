@@ -1,11 +1,13 @@
 """Render projects for the tests; what there is to choose is read from cookiecutter.json."""
 
+import importlib.util
 import json
 import os
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -15,6 +17,17 @@ REPO = Path(__file__).parents[1]
 QUESTIONS = json.loads((REPO / "cookiecutter.json").read_text())
 CHOICES: dict[str, list[str]] = {key: value for key, value in QUESTIONS.items() if isinstance(value, list)}
 CONSTRAINTS = REPO / "tests" / "constraints.txt"
+
+
+def load_hook(name: str) -> ModuleType:
+    """Import a hook as it stands, unrendered: its only Jinja is in the last line, which is not run."""
+    spec = importlib.util.spec_from_file_location(name, REPO / "hooks" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
 
 Render = Callable[..., Path]
 

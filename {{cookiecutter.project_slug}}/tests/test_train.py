@@ -17,7 +17,7 @@ QUICK = ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"]
 
 
 def _python_m(*args: str) -> subprocess.CompletedProcess[str]:
-    environment = os.environ | {"COLUMNS": "120"}
+    environment = os.environ | {"COLUMNS": "120", "PYTHONIOENCODING": "ascii"}  # the poorest of consoles
     command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.train", *args]
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 

@@ -7,6 +7,7 @@
 It is Lightning's own CLI, with what its users trip over mended: see `CLI`.
 """
 
+import io
 import json
 import logging
 import sys
@@ -168,14 +169,21 @@ def _saved_settings(checkpoint: Path) -> dict[str, Any]:
 
 def _users_mistake(error: BaseException | None) -> BaseException | None:
     """Find what the user has to mend below what jsonargparse wraps around it."""
-    while error and not isinstance(error, (InputError, MisconfigurationException)):
+    while error:
+        if isinstance(error, (InputError, MisconfigurationException)):
+            return error
+        if isinstance(error, ModuleNotFoundError) and error.name is None:
+            return error  # not from an import: Lightning says so of an accelerator whose package is missing
         error = error.__cause__
-    return error
+    return None
 
 
 def main(args: list[str] | None = None) -> None:
     """Run the command line; say in one line what the user has to mend."""
     argv = sys.argv[1:] if args is None else args
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # the progress bar has signs that not every console knows
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
     # Lightning counts processor cores; rows that are in memory load slower through worker processes.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")

@@ -1,0 +1,156 @@
+"""Generation as a user sees it: cookiecutter, both hooks, and a smoke epoch that is really trained."""
+
+import csv
+import os
+import re
+import shutil
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from conftest import REPO, Render, files, generate
+from test_render import ALWAYS, SOMETIMES
+
+VERIFIED = re.compile(r"VERIFIED: it trains. Loss ([\d.]+) before, ([\d.]+) after, in [\d.]+ s")
+
+
+def in_project(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python command in a project as if the project were installed."""
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    result = subprocess.run(
+        [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def train(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    return in_project(project, "-m", "my_lightning_project.train", *args)
+
+
+def test_the_default_project_has_trained_and_passes_its_own_tests(tmp_path: Path) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('a stray module in the current folder')")
+    surroundings = {"SLURM_NTASKS": "4", "RANK": "1", "WORLD_SIZE": "2", "CUDA_VISIBLE_DEVICES": ""}
+    result = generate(tmp_path / "here", "project_slug=seed", **surroundings, PYTHONIOENCODING="ascii")
+    assert result.returncode == 0, result.stdout
+    match = VERIFIED.search(result.stdout)
+    assert match, result.stdout
+    assert float(match[2]) < float(match[1])
+    assert f"with Python {sys.version.split()[0]} and torch " in result.stdout
+    commands = result.stdout.split("Next:\n")[1].splitlines()
+    assert [command.split()[-1] for command in commands] == ["seed", "dev", "fit"]
+
+    project = tmp_path / "here" / "seed"
+    assert files(project) == ALWAYS | SOMETIMES["ci", "github"]  # and nothing of the smoke run
+    assert " passed" in in_project(project, "-m", "pytest", "-q").stdout
+
+
+def test_what_was_not_asked_for_leaves_no_empty_folder(tmp_path: Path) -> None:
+    assert generate(tmp_path, "project_slug=seed", "ci=none", "verify=skip").returncode == 0
+    assert not (tmp_path / "seed" / ".github").exists()
+
+
+def test_a_module_that_is_broken_makes_generation_fail_and_leaves_nothing(tmp_path: Path) -> None:
+    template = tmp_path / "template"
+    ignored = shutil.ignore_patterns(".*")
+    shutil.copytree(REPO, template, ignore=ignored)
+    shutil.copytree(
+        REPO / "{{cookiecutter.project_slug}}", template / "{{cookiecutter.project_slug}}", dirs_exist_ok=True
+    )
+    module = template / "templates/task/regression/module.py"
+    module.write_text(module.read_text().replace("y_hat = self(x)", 'raise RuntimeError("broken on purpose")'))
+
+    result = generate(tmp_path / "here", template=template)
+    assert result.returncode != 0
+    assert "RuntimeError: broken on purpose" in result.stdout
+    assert "FAILED: the project does not train" in result.stdout
+    assert list((tmp_path / "here").iterdir()) == []
+
+    result = generate(tmp_path / "here", "--keep-project-on-failure", template=template)
+    assert result.returncode != 0
+    assert (tmp_path / "here" / "my_lightning_project" / "README.md").exists()
+
+
+def test_csv_is_always_enough(render: Render) -> None:
+    project = render(logger="csv")
+    train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
+    assert {path.name for path in (project / "runs").iterdir()} == {"first"}
+
+
+def test_tensorboard_is_written_to(render: Render) -> None:
+    project = render(logger="tensorboard")
+    train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
+    events = EventAccumulator(str(project / "runs/first/tensorboard")).Reload()
+    assert {"train_loss", "val_loss"} <= set(events.Tags()["scalars"])
+    with (project / "runs/first/metrics.csv").open(newline="") as file:
+        logged = [float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]]
+    assert [event.value for event in events.Scalars("val_loss")] == pytest.approx(logged)
+
+
+def test_weights_and_biases_records_offline_and_has_the_second_last_word(render: Render) -> None:
+    project = render(logger="wandb")
+    result = train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
+    [recorded] = (project / "runs/wandb").glob("offline-run-*/run-*.wandb")
+    assert b"val_loss" in recorded.read_bytes()
+    assert result.stdout.splitlines()[-1] == "runs/first"
+    assert "warn" not in (result.stdout + result.stderr).lower()
+
+
+def test_mlflow_keeps_its_runs_in_sqlite(render: Render) -> None:
+    project = render(logger="mlflow")
+    result = train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
+    assert "warn" not in (result.stdout + result.stderr).lower()
+    database = sqlite3.connect(project / "runs/mlflow.db")
+    try:
+        assert database.execute("SELECT name, status FROM runs").fetchall() == [("first", "FINISHED")]
+        keys = {key for (key,) in database.execute("SELECT DISTINCT key FROM metrics")}
+        params = dict(database.execute("SELECT key, value FROM params"))
+    finally:
+        database.close()
+    assert {"train_loss", "val_loss"} <= keys
+    assert params["lr"] == "0.01"
+
+
+def test_every_accelerator_trains_its_smoke_epoch_on_any_machine(render: Render) -> None:
+    project = render(accelerator="tpu", logger="csv")
+    train(project, "fit", "--config", "configs/smoke.yaml")
+
+
+def test_an_accelerator_that_is_not_there_is_named_in_one_line(render: Render) -> None:
+    project = render(accelerator="tpu", logger="csv")
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    command = [sys.executable, "-m", "my_lightning_project.train", "fit"]
+    result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
+    assert result.returncode == 1
+    assert "Traceback" not in result.stderr
+    assert "error: " in result.stderr.splitlines()[-1]
+
+
+def test_a_model_is_sharded_over_two_processes_and_goes_on_from_its_checkpoint(render: Render) -> None:
+    project = render(logger="csv")
+    spread = ["--config", "configs/smoke.yaml", "--config", "configs/strategy/fsdp.yaml", "--trainer.devices", "2"]
+    train(project, "fit", "--name", "first", *spread)
+    train(project, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "2", *spread)
+    train(project, "test", "--trainer.accelerator", "cpu")  # and serves one process afterwards
+    with (project / "runs/first/metrics-test.csv").open(newline="") as file:
+        assert float(next(csv.DictReader(file))["test_loss"]) < 1
+
+
+def test_the_commands_of_the_readme_work_as_typed(render: Render, tmp_path: Path) -> None:
+    project = render(logger="csv")
+    rows = [f"{i},{i % 7},{3 * i + i % 7}" for i in range(200)]
+    (project / "my.csv").write_text("\n".join(["size,rooms,price", *rows]))
+    (project / "new.csv").write_text("rooms,size\n1,10\n2,20\n")
+    blocks = re.findall(r"```bash\n(.*?)```", (project / "README.md").read_text(), flags=re.DOTALL)
+    commands = [line for line in "".join(blocks).splitlines() if ".train " in line and not line.startswith("#")]
+    assert len(commands) >= 9
+    for command in commands:
+        in_project(project, *command.split("#")[0].split()[1:])
+        if "new.csv" in command:
+            [predictions] = project.glob("runs/*/predictions.csv")
+            header, *values = predictions.read_text().splitlines()
+            assert (header, len(values)) == ("row,price", 2)

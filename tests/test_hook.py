@@ -1,0 +1,234 @@
+"""The post-generation hook as a module: what it asks, what it concludes, and what it leaves behind."""
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from conftest import REPO, load_hook
+
+HOOK: Any = load_hook("post_gen_project")
+ENVIRONMENT = HOOK.child_environment(os.environ)
+
+
+def project(folder: Path, train: str) -> Path:
+    """Write a project whose `train` is the given code."""
+    package = folder / "src" / "seed"
+    package.mkdir(parents=True)
+    (package / "__init__.py").touch()
+    (package / "train.py").write_text(train)
+    return folder
+
+
+def logging_losses(*losses: float) -> str:
+    """Write the code of a run that logs these validation losses."""
+    rows = "".join(f"{step},{loss}\\n" for step, loss in enumerate(losses))
+    return f"""
+from pathlib import Path
+Path("runs/first").mkdir(parents=True)
+Path("runs/first/metrics.csv").write_text("step,val_loss\\n{rows}")
+"""
+
+
+def smoke(folder: Path, seconds: float = 60) -> tuple[float, float]:
+    os.chdir(folder)
+    return HOOK.smoke("seed", sys.executable, ENVIRONMENT, seconds)
+
+
+@pytest.fixture(autouse=True)
+def _back_home(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])
+def test_the_only_jinja_is_the_last_line(name: str) -> None:
+    *above, last = (REPO / "hooks" / f"{name}.py").read_text().splitlines()
+    assert "{{ cookiecutter | tojson }}" in last
+    assert not [line for line in above if "{{" in line or "{%" in line or "{#" in line]
+
+
+def test_a_falling_loss_is_reported(tmp_path: Path) -> None:
+    assert smoke(project(tmp_path, logging_losses(1.5, 0.9, 0.5))) == (1.5, 0.5)
+
+
+def test_the_smoke_run_leaves_nothing_in_the_project(tmp_path: Path) -> None:
+    project(tmp_path, logging_losses(1.5, 0.5))
+    before = sorted(tmp_path.rglob("*"))
+    smoke(tmp_path)
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+@pytest.mark.parametrize(
+    ("train", "reason"),
+    [
+        (logging_losses(1.5, float("nan")), "did not stay finite: 1.5 before, nan after"),
+        (logging_losses(1.5, float("inf")), "did not stay finite"),
+        (logging_losses(0.5, 1.5), "did not fall: 0.5 before, 1.5 after"),
+        (logging_losses(0.5, 0.5), "did not fall"),
+        ("", "logged no val_loss"),
+        (
+            "raise RuntimeError('broken on purpose')",
+            "RuntimeError: broken on purpose\nthe smoke run ended with status 1",
+        ),
+    ],
+)
+def test_a_project_that_does_not_train_is_broken(tmp_path: Path, train: str, reason: str) -> None:
+    with pytest.raises(HOOK.Broken, match=reason):
+        smoke(project(tmp_path, train))
+
+
+def test_a_run_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> None:
+    train = """
+import subprocess, sys, time
+child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+open(sys.path[0] + "/../pid", "w").write(str(child.pid))
+time.sleep(60)
+"""
+    project(tmp_path, train)
+    with pytest.raises(HOOK.NotVerified, match="longer than 2 s"):
+        smoke(tmp_path, seconds=2)
+    pid = (tmp_path / "pid").read_text()
+    state = subprocess.run(["ps", "-o", "stat=", "-p", pid], capture_output=True, text=True, check=False).stdout
+    assert state.strip().startswith("Z") or not state  # gone, or dead and waiting to be collected
+
+
+def test_a_run_that_is_killed_says_nothing_about_the_project(tmp_path: Path) -> None:
+    with pytest.raises(HOOK.NotVerified, match="SIGKILL"):
+        smoke(project(tmp_path, "import os; os.kill(os.getpid(), 9)"))
+
+
+def test_the_child_knows_nothing_of_schedulers_and_launchers() -> None:
+    given = {"SLURM_NTASKS": "4", "RANK": "1", "WORLD_SIZE": "2", "PYTHONPATH": "x", "VIRTUAL_ENV": "y"}
+    kept = {"PATH": "p", "HOME": "h", "CUDA_VISIBLE_DEVICES": "", "PIP_CONSTRAINT": "c"}
+    child = HOOK.child_environment(given | kept)
+    assert not given.keys() & child.keys()
+    assert kept.items() <= child.items()
+
+
+@pytest.mark.parametrize("name", ["pre_gen_project", "post_gen_project"])
+def test_a_stray_module_beside_the_hook_is_not_imported(tmp_path: Path, name: str) -> None:
+    (tmp_path / "json.py").write_text("raise RuntimeError('the wrong json')")
+    shutil.copy(REPO / "hooks" / f"{name}.py", tmp_path)
+    result = subprocess.run([sys.executable, tmp_path / f"{name}.py"], capture_output=True, text=True, check=False)
+    assert "the wrong json" not in result.stderr
+    assert "JSONDecodeError" in result.stderr  # as far as an unrendered hook gets
+
+
+def test_the_running_python_is_asked_first_and_none_twice(tmp_path: Path) -> None:
+    found = HOOK.candidates({"VIRTUAL_ENV": sys.prefix, "CONDA_PREFIX": str(tmp_path)})
+    assert found[0] == sys.executable
+    assert len(found) == len(set(found))
+
+
+def test_a_python_is_asked_what_it_has(tmp_path: Path) -> None:
+    pyproject = tmp_path / "pyproject.toml"
+    pyproject.write_text('[project]\nrequires-python = ">=3.11"\ndependencies = ["torch>=2", "lightning>=2.6.6"]')
+    has = HOOK.probe(sys.executable, ENVIRONMENT)
+    assert set(has) == {"python", "torch", "device"}
+
+
+@pytest.mark.parametrize(
+    ("dependency", "python", "lacks"),
+    [
+        ("torch>=99", ">=3.11", "torch>=99"),
+        ("absent-package", ">=3.11", "absent-package"),
+        ("torch>=2", ">=3.99", "Python >=3.99"),
+    ],
+)
+def test_what_a_python_lacks_is_named(tmp_path: Path, dependency: str, python: str, lacks: str) -> None:
+    (tmp_path / "pyproject.toml").write_text(
+        f'[project]\nrequires-python = "{python}"\ndependencies = ["{dependency}"]'
+    )
+    assert HOOK.probe(sys.executable, ENVIRONMENT) == {"lacks": lacks}
+
+
+def test_a_torch_that_cannot_be_imported_does_not_count(tmp_path: Path) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.11"\ndependencies = []')
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub" / "torch.py").write_text("raise OSError('libtorch.so is broken')")
+    lacks = HOOK.probe(sys.executable, ENVIRONMENT | {"PYTHONPATH": str(tmp_path / "stub")})["lacks"]
+    assert lacks == "a torch that can be imported (libtorch.so is broken)"
+
+
+def test_a_chosen_python_is_not_silently_replaced(tmp_path: Path) -> None:
+    with pytest.raises(HOOK.NotVerified, match=r"LIT_TEMPLATE_PYTHON .* lacks a working interpreter"):
+        HOOK.find_python({"LIT_TEMPLATE_PYTHON": str(tmp_path / "absent")}, ENVIRONMENT)
+
+
+def test_a_failed_installation_leaves_no_half_environment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "pyproject.toml").write_text('[project]\nname = "seed"\nversion = "1"\ndependencies = ["torch"]')
+    monkeypatch.setattr(HOOK.shutil, "which", lambda name: None)  # no uv
+    offline = ENVIRONMENT | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
+    with pytest.raises(HOOK.NotVerified, match="ended with status 1"):
+        HOOK.install(offline)
+    assert not (tmp_path / ".venv").exists()
+    assert "pip" in capfd.readouterr().out  # the installer's own words were shown
+
+
+def test_cruft_is_known_by_its_temporary_folder(tmp_path: Path) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        inside = Path(folder, "seed")
+        inside.mkdir()
+        assert HOOK.rendered_by_cruft({}, inside)
+        assert not HOOK.rendered_by_cruft({"_output_dir": folder}, inside)  # cookiecutter itself
+    assert not HOOK.rendered_by_cruft({}, tmp_path)
+
+
+def answers(verify: str) -> dict[str, str]:
+    return {"project_slug": "seed", "verify": verify, "_output_dir": "x"}
+
+
+@pytest.mark.parametrize(
+    ("verify", "error", "status", "words"),
+    [
+        ("auto", "NotVerified", 0, "NOT VERIFIED: no disk"),
+        ("require", "NotVerified", 1, "NOT VERIFIED: no disk"),
+        ("auto", "Broken", 1, "FAILED"),
+        ("require", "Broken", 1, "FAILED"),
+        ("auto", "KeyboardInterrupt", 0, "NOT VERIFIED: interrupted"),
+        ("skip", "Broken", 0, "NOT VERIFIED: as you asked"),
+    ],
+)
+def test_what_is_said_and_which_status_follows(
+    verify: str,
+    error: str,
+    status: int,
+    words: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def fail(*args: object) -> None:
+        raise getattr(HOOK, error, KeyboardInterrupt)("no disk")
+
+    monkeypatch.setattr(HOOK, "verify", fail)
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        assert HOOK.main(answers(verify), {}) == status
+        said = capsys.readouterr().out
+        assert words in said
+        assert said.isascii()
+        assert ("--config configs/smoke.yaml" in said) == (status == 0)  # how to verify later
+        assert HOOK.main(answers("auto"), {"LIT_TEMPLATE_VERIFY": verify}) == status  # the variable wins
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def test_a_timeout_that_is_no_number_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(HOOK.NotVerified, match="LIT_TEMPLATE_TIMEOUT must be a number of seconds"):
+        HOOK.verify("seed", {"LIT_TEMPLATE_TIMEOUT": "soon"})
+
+
+def test_the_next_commands_use_the_python_that_trained(tmp_path: Path) -> None:
+    own = str(HOOK.VENV_PYTHON.absolute())
+    assert HOOK.next_commands("seed", own)[1:] == [". .venv/bin/activate", "python -m seed.train fit"]
+    other = HOOK.next_commands("seed", "/opt/my python/bin/python")
+    assert other[2] == "'/opt/my python/bin/python' -m seed.train fit"
+    assert len(HOOK.next_commands("seed", None)) == 3

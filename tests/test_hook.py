@@ -83,6 +83,7 @@ def test_a_project_that_does_not_train_is_broken(tmp_path: Path, train: str, rea
         smoke(project(tmp_path, train))
 
 
+@pytest.mark.skipif(os.name == "nt", reason="looks for the processes with ps")
 def test_a_run_that_takes_too_long_is_ended_with_all_it_started(tmp_path: Path) -> None:
     train = """
 import subprocess, sys, time
@@ -98,6 +99,7 @@ time.sleep(60)
     assert state.strip().startswith("Z") or not state  # gone, or dead and waiting to be collected
 
 
+@pytest.mark.skipif(os.name == "nt", reason="Windows knows no signal that kills")
 def test_a_run_that_is_killed_says_nothing_about_the_project(tmp_path: Path) -> None:
     with pytest.raises(HOOK.NotVerified, match="SIGKILL"):
         smoke(project(tmp_path, "import os; os.kill(os.getpid(), 9)"))
@@ -228,7 +230,9 @@ def test_a_timeout_that_is_no_number_is_named(capsys: pytest.CaptureFixture[str]
 
 def test_the_next_commands_use_the_python_that_trained(tmp_path: Path) -> None:
     own = str(HOOK.VENV_PYTHON.absolute())
-    assert HOOK.next_commands("seed", own)[1:] == [". .venv/bin/activate", "python -m seed.train fit"]
+    activate = r".venv\Scripts\activate" if os.name == "nt" else ". .venv/bin/activate"
+    assert HOOK.next_commands("seed", own) == ["cd seed", activate, "python -m seed.train fit"]
+    quote = '"' if os.name == "nt" else "'"
     other = HOOK.next_commands("seed", "/opt/my python/bin/python")
-    assert other[2] == "'/opt/my python/bin/python' -m seed.train fit"
+    assert other[2] == f"{quote}/opt/my python/bin/python{quote} -m seed.train fit"
     assert len(HOOK.next_commands("seed", None)) == 3

@@ -108,7 +108,8 @@ class CLI(LightningCLI):
         if self.subcommand != "fit":
             self.save_config_callback = None  # config.yaml stays as it was trained
         for logger in _as_list(given.trainer.logger):
-            logger.init_args["run_name" if "run_name" in logger.init_args else "name"] = self.run_name
+            for argument in {"name", "run_name"} & set(logger.init_args.keys()):
+                logger.init_args[argument] = self.run_name
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         chosen = _as_list(self._get(self.config_init, "trainer").logger)
@@ -123,7 +124,7 @@ class CLI(LightningCLI):
             for callback in self.trainer.checkpoint_callbacks
             if isinstance(callback, ModelCheckpoint)
         }
-        title = f"{self.trainer.current_epoch} epochs, {self.trainer.global_step} steps"
+        title = f"epochs: {self.trainer.current_epoch}, steps: {self.trainer.global_step}"
         table = Table("metric", "first", "last", "best", title=title)
         for metric, curve in sorted(read_curves(self.root / self.run_name).items()):
             values = list(curve.values())

@@ -1,0 +1,39 @@
+"""The README says what is: its commands, its table of options and its tree."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import CHOICES, QUESTIONS, REPO
+from test_render import ALWAYS, SOMETIMES
+
+README = (REPO / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("key", [key for key in QUESTIONS if not key.startswith("_")])
+def test_every_question_and_every_value_is_in_the_table(key: str) -> None:
+    [row] = [line for line in README.splitlines() if line.startswith("| `") and f"`{key}`" in line.split("|")[1]]
+    for value in CHOICES.get(key, []):
+        assert f"`{value}`" in row
+
+
+def test_every_file_of_a_project_has_a_place_in_the_tree() -> None:
+    tree = README.split("my_lightning_project/\n├")[1].split("```")[0]
+    for path in ALWAYS.union(*SOMETIMES.values()):
+        name = Path(path).name
+        folder = Path(path).parent.name
+        assert name in tree or f"{folder}/" in tree, path
+
+
+def test_ci_runs_the_command_of_the_readme() -> None:
+    script = (REPO / ".ci" / "run").read_text()
+    pattern = re.search(r"grep -E '(.*)' README.md", script)
+    assert pattern
+    [command] = [line for line in README.splitlines() if re.search(pattern[1], line)]
+    assert command.endswith(".venv/bin/pytest -n 2")
+
+
+def test_the_pictures_are_there() -> None:
+    for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
+        assert (REPO / path).stat().st_size > 0

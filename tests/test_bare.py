@@ -22,13 +22,14 @@ def bare(tmp_path: Path) -> Path:
     return python
 
 
-def _has_python_or_uv(folder: str) -> bool:
-    return any(shutil.which(name, path=folder) for name in ("python", "python3", "uv"))
-
-
 def test_a_python_without_torch_ends_with_an_environment_that_trains(bare: Path, tmp_path: Path) -> None:
-    system = [folder for folder in os.environ["PATH"].split(os.pathsep) if not _has_python_or_uv(folder)]
-    path = os.pathsep.join([str(bare.parent), *system])
+    own = Path(sys.executable).parent
+    others = [
+        folder
+        for folder in os.environ["PATH"].split(os.pathsep)
+        if Path(folder) != own and not shutil.which("uv", path=folder)
+    ]
+    path = os.pathsep.join([str(bare.parent), *others])  # neither the tests' own torch nor uv
     result = generate(tmp_path, python=str(bare), PATH=path, PIP_CONSTRAINT=str(CONSTRAINTS), VIRTUAL_ENV="")
     assert result.returncode == 0, result.stdout
     assert VERIFIED.search(result.stdout), result.stdout

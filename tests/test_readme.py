@@ -22,7 +22,7 @@ def test_every_file_of_a_project_has_a_place_in_the_tree() -> None:
     tree = README.split("my_lightning_project/\n├")[1].split("```")[0]
     for path in ALWAYS.union(*SOMETIMES.values()):
         name = Path(path).name
-        folder = Path(path).parent.name
+        folder = Path(path).parent.name.replace("seed", "my_lightning_project")
         assert name in tree or f"{folder}/" in tree, path
 
 

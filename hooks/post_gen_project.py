@@ -31,24 +31,24 @@ from pathlib import Path
 WINDOWS = os.name == "nt"
 VENV_PYTHON = Path(".venv", "Scripts" if WINDOWS else "bin", "python.exe" if WINDOWS else "python")
 
-# Run by a candidate Python inside the project: prints what it is, or one line about what it lacks.
+# Run by a candidate Python inside the project, with the oldest Python that will do: prints what it is, or what it
+# lacks and whether installing packages would mend that.
 PROBE = r"""
 import json, sys
 from importlib.metadata import PackageNotFoundError, version
-def lacks(what):
-    print(json.dumps({"lacks": what}))
+def lacks(what, mendable=True):
+    print(json.dumps({"lacks": what, "mendable": mendable}))
     sys.exit()
+if sys.version_info < tuple(map(int, sys.argv[1].split("."))):
+    lacks("Python " + sys.argv[1], mendable=False)
+import tomllib
 try:
-    import tomllib
     from packaging.requirements import Requirement
-    from packaging.specifiers import SpecifierSet
-except ImportError as error:
-    lacks(error.name)
+except ImportError:
+    lacks("packaging")
 with open("pyproject.toml", "rb") as file:
-    project = tomllib.load(file)["project"]
-if not SpecifierSet(project["requires-python"]).contains(sys.version.split()[0], prereleases=True):
-    lacks("Python " + project["requires-python"])
-for requirement in map(Requirement, project["dependencies"]):
+    dependencies = tomllib.load(file)["project"]["dependencies"]
+for requirement in map(Requirement, dependencies):
     try:
         if requirement.specifier.contains(version(requirement.name), prereleases=True):
             continue
@@ -141,41 +141,51 @@ def candidates(environ):
     return [str(place) for place in dict.fromkeys(places) if place.exists()]
 
 
-def probe(python, environment):
-    """Ask a Python what it has: {"python", "torch", "device"}, or {"lacks"}."""
+def probe(python, oldest, environment):
+    """Ask a Python what it has: {"python", "torch", "device"}, or {"lacks", "mendable"}."""
+    broken = {"lacks": "a working interpreter", "mendable": False}
     try:
-        status, output = run([python, "-c", PROBE], timeout=120, stdout=subprocess.PIPE, env=environment)
-        return json.loads(output.splitlines()[-1]) if status == 0 else {"lacks": "a working interpreter"}
+        status, output = run([python, "-c", PROBE, oldest], timeout=120, stdout=subprocess.PIPE, env=environment)
+        return json.loads(output.splitlines()[-1]) if status == 0 else broken
     except (OSError, ValueError, IndexError, subprocess.TimeoutExpired):
-        return {"lacks": "a working interpreter"}
+        return broken
 
 
-def find_python(environ, environment):
-    """Return the first Python that has what the project needs, with what it has; or None."""
+def find_python(oldest, environ, environment):
+    """Find the first Python that has what the project needs.
+
+    Returns:
+        It and what it has; or, where there is none, the first that lacks no more than packages, and None.
+    """
     if chosen := environ.get("LIT_TEMPLATE_PYTHON"):
-        found = probe(chosen, environment)
+        found = probe(chosen, oldest, environment)
         if "lacks" in found:
             raise NotVerified(f"LIT_TEMPLATE_PYTHON ({chosen}) lacks {found['lacks']}")
         return chosen, found
+    base = None
     for python in candidates(environ):
-        found = probe(python, environment)
+        found = probe(python, oldest, environment)
         if "lacks" not in found:
             return python, found
-    return None
+        if found["mendable"]:
+            base = base or python
+    return base, None
 
 
-def install(environment):
+def install(base, oldest, environment):
     """Make the project's `.venv` with all it needs, showing the installer's own progress."""
+    if base is None and not shutil.which("uv"):
+        raise NotVerified(f"there is no Python {oldest} or newer here, nor uv to fetch one")
     say("No Python here has what the project needs: making its .venv (PyTorch is large, this takes minutes)")
     if uv := shutil.which("uv"):
         environment = environment | {"UV_COMPILE_BYTECODE": "1"}  # or the first run compiles for ten seconds
         steps = [
-            [uv, "venv", "--quiet", "--allow-existing", "--python", sys.executable, ".venv"],
+            [uv, "venv", "--quiet", "--allow-existing", "--python", base or f">={oldest}", ".venv"],
             [uv, "pip", "install", "--python", VENV_PYTHON, "--editable", ".", "--group", "dev"],
         ]
     else:
         steps = [
-            [sys.executable, "-m", "venv", ".venv"],
+            [base, "-m", "venv", ".venv"],
             [VENV_PYTHON, "-m", "pip", "install", "--quiet", "--upgrade", "pip>=25.1"],
             [VENV_PYTHON, "-m", "pip", "install", "--editable", ".", "--group", "dev"],
         ]
@@ -230,7 +240,7 @@ def smoke(package, python, environment, seconds):
     return losses[0], losses[-1]
 
 
-def verify(package, environ):
+def verify(package, oldest, environ):
     """Find or make a Python, train with it, and say what came of it.
 
     Returns:
@@ -241,14 +251,13 @@ def verify(package, environ):
     except ValueError:
         raise NotVerified("LIT_TEMPLATE_TIMEOUT must be a number of seconds") from None
     environment = child_environment(environ)
-    found = find_python(environ, environment)
-    if found is None:
-        install(environment)
+    python, has = find_python(oldest, environ, environment)
+    if has is None:
+        install(python, oldest, environment)
         python = str(VENV_PYTHON.absolute())
-        found = python, probe(python, environment)
-        if "lacks" in found[1]:
-            raise NotVerified(f"the new .venv lacks {found[1]['lacks']}")
-    python, has = found
+        has = probe(python, oldest, environment)
+        if "lacks" in has:
+            raise NotVerified(f"the new .venv lacks {has['lacks']}")
     say(f"Training one smoke epoch with Python {has['python']} and torch {has['torch']} on {has['device']}")
     say(f"  {python}")
     start = time.monotonic()
@@ -316,7 +325,7 @@ def main(answers, environ=os.environ):
             raise NotVerified("LIT_TEMPLATE_VERIFY must be auto, require or skip")
         if mode == "skip":
             raise NotVerified("as you asked")
-        python = verify(package, environ)
+        python = verify(package, answers["python_version"], environ)
     except Broken as error:
         say(str(error))
         say("FAILED: the project does not train, for the reason above (--keep-project-on-failure lets you look at it)")

@@ -130,37 +130,44 @@ def test_the_running_python_is_asked_first_and_none_twice(tmp_path: Path) -> Non
 
 def test_a_python_is_asked_what_it_has(tmp_path: Path) -> None:
     pyproject = tmp_path / "pyproject.toml"
-    pyproject.write_text('[project]\nrequires-python = ">=3.11"\ndependencies = ["torch>=2", "lightning>=2.6.6"]')
-    has = HOOK.probe(sys.executable, ENVIRONMENT)
+    pyproject.write_text('[project]\ndependencies = ["torch>=2", "lightning>=2.6.6"]')
+    has = HOOK.probe(sys.executable, "3.11", ENVIRONMENT)
     assert set(has) == {"python", "torch", "device"}
 
 
 @pytest.mark.parametrize(
-    ("dependency", "python", "lacks"),
+    ("dependency", "oldest", "lacks", "mendable"),
     [
-        ("torch>=99", ">=3.11", "torch>=99"),
-        ("absent-package", ">=3.11", "absent-package"),
-        ("torch>=2", ">=3.99", "Python >=3.99"),
+        ("torch>=99", "3.11", "torch>=99", True),
+        ("absent-package", "3.11", "absent-package", True),
+        ("torch>=2", "3.99", "Python 3.99", False),
     ],
 )
-def test_what_a_python_lacks_is_named(tmp_path: Path, dependency: str, python: str, lacks: str) -> None:
-    (tmp_path / "pyproject.toml").write_text(
-        f'[project]\nrequires-python = "{python}"\ndependencies = ["{dependency}"]'
-    )
-    assert HOOK.probe(sys.executable, ENVIRONMENT) == {"lacks": lacks}
+def test_what_a_python_lacks_is_named(tmp_path: Path, dependency: str, oldest: str, lacks: str, mendable: bool) -> None:
+    (tmp_path / "pyproject.toml").write_text(f'[project]\ndependencies = ["{dependency}"]')
+    assert HOOK.probe(sys.executable, oldest, ENVIRONMENT) == {"lacks": lacks, "mendable": mendable}
+
+
+def test_without_a_python_that_is_new_enough_there_is_nothing_to_build_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(HOOK.shutil, "which", lambda name: None)  # no uv
+    with pytest.raises(HOOK.NotVerified, match=r"no Python 3\.99 or newer here, nor uv"):
+        HOOK.verify("seed", "3.99", {})
+    assert not (tmp_path / ".venv").exists()
 
 
 def test_a_torch_that_cannot_be_imported_does_not_count(tmp_path: Path) -> None:
-    (tmp_path / "pyproject.toml").write_text('[project]\nrequires-python = ">=3.11"\ndependencies = []')
+    (tmp_path / "pyproject.toml").write_text("[project]\ndependencies = []")
     (tmp_path / "stub").mkdir()
     (tmp_path / "stub" / "torch.py").write_text("raise OSError('libtorch.so is broken')")
-    lacks = HOOK.probe(sys.executable, ENVIRONMENT | {"PYTHONPATH": str(tmp_path / "stub")})["lacks"]
+    lacks = HOOK.probe(sys.executable, "3.11", ENVIRONMENT | {"PYTHONPATH": str(tmp_path / "stub")})["lacks"]
     assert lacks == "a torch that can be imported (libtorch.so is broken)"
 
 
 def test_a_chosen_python_is_not_silently_replaced(tmp_path: Path) -> None:
     with pytest.raises(HOOK.NotVerified, match=r"LIT_TEMPLATE_PYTHON .* lacks a working interpreter"):
-        HOOK.find_python({"LIT_TEMPLATE_PYTHON": str(tmp_path / "absent")}, ENVIRONMENT)
+        HOOK.find_python("3.11", {"LIT_TEMPLATE_PYTHON": str(tmp_path / "absent")}, ENVIRONMENT)
 
 
 def test_a_failed_installation_leaves_no_half_environment(
@@ -170,7 +177,7 @@ def test_a_failed_installation_leaves_no_half_environment(
     monkeypatch.setattr(HOOK.shutil, "which", lambda name: None)  # no uv
     offline = ENVIRONMENT | {"PIP_NO_INDEX": "1", "PIP_FIND_LINKS": "", "PIP_CONFIG_FILE": os.devnull}
     with pytest.raises(HOOK.NotVerified, match="ended with status 1"):
-        HOOK.install(offline)
+        HOOK.install(sys.executable, "3.11", offline)
     assert not (tmp_path / ".venv").exists()
     assert "pip" in capfd.readouterr().out  # the installer's own words were shown
 
@@ -185,7 +192,7 @@ def test_cruft_is_known_by_its_temporary_folder(tmp_path: Path) -> None:
 
 
 def answers(verify: str) -> dict[str, str]:
-    return {"project_slug": "seed", "verify": verify, "_output_dir": "x"}
+    return {"project_slug": "seed", "verify": verify, "python_version": "3.11", "_output_dir": "x"}
 
 
 @pytest.mark.parametrize(
@@ -225,7 +232,7 @@ def test_what_is_said_and_which_status_follows(
 
 def test_a_timeout_that_is_no_number_is_named(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(HOOK.NotVerified, match="LIT_TEMPLATE_TIMEOUT must be a number of seconds"):
-        HOOK.verify("seed", {"LIT_TEMPLATE_TIMEOUT": "soon"})
+        HOOK.verify("seed", "3.11", {"LIT_TEMPLATE_TIMEOUT": "soon"})
 
 
 def test_the_next_commands_use_the_python_that_trained(tmp_path: Path) -> None:

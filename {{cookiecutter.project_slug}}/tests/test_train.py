@@ -131,6 +131,15 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(
     assert not list(Path(".").glob("runs/*"))
 
 
+def test_a_bad_file_leaves_no_run_behind(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match=r"error: bad\.csv"):
+        main(["fit", *QUICK, "--data.path", "bad.csv", "--data.target", "x"])
+    Path("bad.csv").write_text("x,y\n" + "1,one\n" * 20)
+    with pytest.raises(SystemExit, match="column 'y'"):
+        main(["fit", *QUICK, "--data.path", "bad.csv", "--data.target", "x"])
+    assert not list(Path("runs").glob("*-*"))
+
+
 def test_elsewhere_the_missing_config_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"train\.yaml"):

@@ -134,7 +134,10 @@ class LitDataModule(LightningDataModule):
             columns = column_names(self.path)
         if target is None:
             raise InputError(f"name the column to predict with --data.target; {self.path} has: {', '.join(columns)}")
-        return target, features or [name for name in columns if name != target]
+        features = features or [name for name in columns if name != target]
+        if not features:
+            raise InputError(f"{self.path} has no column besides the target '{target}'")
+        return target, features
 
     def _read(self, columns: list[str]) -> Tensor:
         if self.path is not None:

@@ -111,6 +111,7 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
     [
         ("absent.csv", None, "there is no such file"),
         ("empty.csv", "", "is empty"),
+        ("target.csv", "price\n1\n2\n", "no column besides the target 'price'"),
         ("header.csv", "size,price\n", "no rows"),
         ("two.csv", "size,price\n1,2\n3,4\n", "2 rows leave none for the val split"),
         ("table.xlsx", "", "ends in .csv or .parquet"),

@@ -10,6 +10,7 @@ It is Lightning's own CLI, with what its users trip over mended: see `CLI`.
 import io
 import json
 import logging
+import shutil
 import sys
 import warnings
 from pathlib import Path
@@ -117,6 +118,16 @@ class CLI(LightningCLI):
         filename = "metrics.csv" if training else f"metrics-{self.subcommand}.csv"
         always = MetricsCSV(self.root, self.run_name, filename, append=training)
         return super().instantiate_trainer(logger=[always, *chosen], **kwargs)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        folder = self.root / self.run_name
+        new = not folder.exists()
+        try:
+            super()._run_subcommand(subcommand)
+        except InputError:
+            if new and self.trainer.is_global_zero and not (folder / runs.CHECKPOINTS).exists():
+                shutil.rmtree(folder, ignore_errors=True)  # a run that never began
+            raise
 
     def after_fit(self) -> None:
         best = {

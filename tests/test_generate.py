@@ -1,12 +1,15 @@
 """Generation as a user sees it: cookiecutter, both hooks, and a smoke epoch that is really trained."""
 
+import contextlib
 import csv
 import os
 import re
 import shutil
+import signal
 import sqlite3
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -73,6 +76,39 @@ def test_a_module_that_is_broken_makes_generation_fail_and_leaves_nothing(tmp_pa
     result = generate(tmp_path / "here", "--keep-project-on-failure", template=template)
     assert result.returncode != 0
     assert (tmp_path / "here" / "my_lightning_project" / "README.md").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs a POSIX terminal")
+@pytest.mark.parametrize("ending", ["Ctrl-C", "SIGTERM"])
+def test_an_interrupted_smoke_epoch_leaves_a_whole_project_and_no_process(tmp_path: Path, ending: str) -> None:
+    import pty
+
+    environment = os.environ | {"LIT_TEMPLATE_PYTHON": sys.executable, "TMPDIR": str(tmp_path)}
+    command = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config", "-o", str(tmp_path), str(REPO)]
+    child, terminal = pty.fork()
+    if child == 0:
+        os.execvpe(command[0], command, environment)
+    said = ""
+    while "Training one smoke epoch" not in said:
+        said += os.read(terminal, 4096).decode()
+    while not list(tmp_path.glob("lit-template-*")):  # the smoke run's own folder
+        time.sleep(0.05)
+    if ending == "Ctrl-C":
+        os.write(terminal, b"\x03")
+    else:
+        hooks = subprocess.run(["pgrep", "-P", str(child)], capture_output=True, text=True, check=True).stdout.split()
+        os.kill(int(hooks[0]), signal.SIGTERM)
+    with contextlib.suppress(OSError):  # raised where the other side is closed
+        while more := os.read(terminal, 4096):
+            said += more.decode()
+    os.waitpid(child, 0)
+    os.close(terminal)
+
+    assert "NOT VERIFIED: interrupted" in said
+    assert "--config configs/smoke.yaml" in said
+    assert {path.replace("my_lightning_project", "seed") for path in files(tmp_path / "my_lightning_project")} >= ALWAYS
+    running = subprocess.run(["pgrep", "-f", str(tmp_path)], capture_output=True, text=True, check=False).stdout
+    assert not running
 
 
 def test_csv_is_always_enough(render: Render) -> None:
@@ -150,6 +186,12 @@ def test_the_commands_of_the_readme_work_as_typed(render: Render, tmp_path: Path
     assert len(commands) >= 9
     for command in commands:
         in_project(project, *command.split("#")[0].split()[1:])
+        if command.endswith(".train fit"):  # what the README expects of it
+            [metrics] = project.glob("runs/*/metrics.csv")
+            losses = [
+                float(row["val_loss"]) for row in csv.DictReader(metrics.read_text().splitlines()) if row["val_loss"]
+            ]
+            assert losses[-1] == pytest.approx(0.5, abs=0.02)
         if "new.csv" in command:
             [predictions] = project.glob("runs/*/predictions.csv")
             header, *values = predictions.read_text().splitlines()

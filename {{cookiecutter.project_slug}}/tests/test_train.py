@@ -116,6 +116,7 @@ def test_a_second_model_is_one_new_file_and_one_new_config(workdir: Path, monkey
         (["fit", "--config", "configs/absent.yaml"], "absent.yaml"),
         (["test"], "--ckpt_path best: no run in runs has one yet"),
         (["fit", "--ckpt_path", "absent.ckpt"], "absent.ckpt: there is no such checkpoint"),
+        (["fit", "--ckpt_path", "configs/train.yaml"], "configs/train.yaml: this is no checkpoint"),
         (["fit", "--name", "a/b"], "a/b"),
         (["predict", "--ckpt_path", "null"], "trained model"),
     ],

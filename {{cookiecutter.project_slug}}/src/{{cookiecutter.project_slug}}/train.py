@@ -10,6 +10,7 @@ It is Lightning's own CLI, with what its users trip over mended: see `CLI`.
 import io
 import json
 import logging
+import pickle
 import shutil
 import sys
 import warnings
@@ -102,8 +103,8 @@ class CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         given = self.config[self.subcommand]
         # Training that goes on from the last checkpoint, and every evaluation, stay with their run.
-        goes_on = self.checkpoint and (self.subcommand != "fit" or self.checkpoint.stem == "last")
-        run = runs.run_of(self.root, self.checkpoint) if self.checkpoint and goes_on and not given.name else None
+        goes_on = self.checkpoint and not given.name and (self.subcommand != "fit" or self.checkpoint.stem == "last")
+        run = runs.run_of(self.root, self.checkpoint) if self.checkpoint and goes_on else None
         self.run_name = run or runs.new_name(self.root, given.name)
         self.root.mkdir(parents=True, exist_ok=True)
         if self.subcommand != "fit":
@@ -170,7 +171,10 @@ def _as_list(logger: Any) -> list[Any]:
 
 def _saved_settings(checkpoint: Path) -> dict[str, Any]:
     """Read from a checkpoint how its model and data were made, in the form of a config."""
-    content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    try:
+        content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
+    except (EOFError, OSError, RuntimeError, pickle.UnpicklingError):
+        raise InputError(f"--ckpt_path {checkpoint}: this is no checkpoint, or one that is not safe to load") from None
     settings: dict[str, Any] = {}
     for part, key in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
         arguments = {name: value for name, value in content.get(key, {}).items() if name != "_instantiator"}

@@ -32,6 +32,7 @@ from .engine.predictions import PredictionWriter
 from .engine.resume import ConfiguredOptimizer
 
 DEFAULT_CONFIG = Path("configs/train.yaml")
+UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # what torch.load makes of other files
 
 
 class Parser(LightningArgumentParser):
@@ -173,7 +174,7 @@ def _saved_settings(checkpoint: Path) -> dict[str, Any]:
     """Read from a checkpoint how its model and data were made, in the form of a config."""
     try:
         content = torch.load(checkpoint, map_location="cpu", weights_only=True, mmap=True)
-    except (EOFError, OSError, RuntimeError, pickle.UnpicklingError):
+    except UNREADABLE:
         raise InputError(f"--ckpt_path {checkpoint}: this is no checkpoint, or one that is not safe to load") from None
     settings: dict[str, Any] = {}
     for part, key in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):

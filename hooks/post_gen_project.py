@@ -29,6 +29,12 @@ import time
 from pathlib import Path
 
 WINDOWS = os.name == "nt"
+# What ends us while a child runs: Ctrl-C, a scheduler, the terminal that is closed (unless under nohup).
+INTERRUPTS = [
+    number
+    for name in ("SIGINT", "SIGTERM", "SIGHUP")
+    if (number := getattr(signal, name, None)) and signal.getsignal(number) is not signal.SIG_IGN
+]
 VENV_PYTHON = Path(".venv", "Scripts" if WINDOWS else "bin", "python.exe" if WINDOWS else "python")
 
 # Run by a candidate Python inside the project, with the oldest Python that will do: prints what it is, or what it
@@ -91,6 +97,20 @@ def child_environment(environ):
     return kept | {"PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
 
 
+@contextlib.contextmanager
+def interrupts_held():
+    """Hold interrupts back until the end: one that came while a child is started or ended would leave it behind."""
+    came = []
+    held = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in INTERRUPTS}
+    try:
+        yield
+    finally:
+        for number, handler in held.items():
+            signal.signal(number, handler)
+    if came:
+        raise KeyboardInterrupt
+
+
 def run(command, timeout=None, **options):
     """Run a child in a process group of its own, and end the whole group when we are ended or time is up.
 
@@ -101,14 +121,18 @@ def run(command, timeout=None, **options):
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
     else:
         options["start_new_session"] = True
-    child = subprocess.Popen(
-        [str(part) for part in command],
-        stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", **options,
-    )  # fmt: skip
+    child = None
     try:
+        with interrupts_held():
+            child = subprocess.Popen(
+                [str(part) for part in command],
+                stdin=subprocess.DEVNULL, stderr=subprocess.STDOUT, encoding="utf-8", errors="replace", **options,
+            )  # fmt: skip
         output, _ = child.communicate(timeout=timeout)
     except BaseException:
-        end(child)
+        if child:
+            with interrupts_held():
+                end(child)
         raise
     return child.returncode, output or ""
 
@@ -303,7 +327,7 @@ def remove_empty_folders(project):
 
 
 def interrupted(signum, frame):
-    """Turn SIGTERM into what Ctrl-C raises, so that no child is left behind."""
+    """Turn a signal into what Ctrl-C raises, so that no child is left behind."""
     raise KeyboardInterrupt
 
 
@@ -317,7 +341,8 @@ def main(answers, environ=os.environ):
     remove_empty_folders(project)
     if rendered_by_cruft(answers, project):
         return 0
-    signal.signal(signal.SIGTERM, interrupted)
+    for number in INTERRUPTS:
+        signal.signal(number, interrupted)
     mode = environ.get("LIT_TEMPLATE_VERIFY") or answers["verify"]
     python = None
     try:

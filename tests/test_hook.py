@@ -243,3 +243,25 @@ def test_the_next_commands_use_the_python_that_trained(tmp_path: Path) -> None:
     other = HOOK.next_commands("seed", "/opt/my python/bin/python")
     assert other[2] == f"{quote}/opt/my python/bin/python{quote} -m seed.train fit"
     assert len(HOOK.next_commands("seed", None)) == 3
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+@pytest.mark.parametrize("number", HOOK.INTERRUPTS, ids=lambda number: number.name)
+def test_an_interrupt_while_a_child_is_being_started_leaves_no_child(number: int, monkeypatch: Any) -> None:
+    started = []
+
+    class Interrupted(subprocess.Popen):  # type: ignore[type-arg]
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            started.append(self)
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(subprocess, "Popen", Interrupted)
+    before = [signal.signal(each, HOOK.interrupted) for each in HOOK.INTERRUPTS]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            HOOK.run([sys.executable, "-c", "import time; time.sleep(60)"])
+    finally:
+        for each, handler in zip(HOOK.INTERRUPTS, before, strict=True):
+            signal.signal(each, handler)
+    assert [child.poll() is not None for child in started] == [True]

@@ -1,1 +1,3 @@
-"""The math is in `module`, the data in `datamodule`, the command line in `train`."""
+"""The math is in `module`, the data in `datamodule`, the command line in `train`, and what it trained in `load_run`."""
+
+from .engine.runs import load_run as load_run

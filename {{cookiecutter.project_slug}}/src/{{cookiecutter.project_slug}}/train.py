@@ -18,18 +18,22 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
-from lightning.pytorch.callbacks import ModelCheckpoint
-from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI
+from jsonargparse.typing import OpenUnitInterval, PositiveInt
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 from rich.table import Table
 
+from .datamodule import LitDataModule
 from .engine import runs
 from .engine.curves import LearningCurves
 from .engine.errors import InputError
+from .engine.loggers import log_file
 from .engine.metrics import MetricsCSV, read_curves, run_folder
 from .engine.predictions import PredictionWriter
 from .engine.resume import ConfiguredOptimizer
+from .engine.switches import switched_on
 
 DEFAULT_CONFIG = Path("configs/train.yaml")
 UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # what torch.load makes of other files
@@ -43,6 +47,14 @@ class Parser(LightningArgumentParser):
         lines = [line.strip() for line in str(message).splitlines()]
         clear = " ".join(line.removeprefix("- ") for line in lines if line and not line.startswith(noise))
         self.exit(2, f"error: {clear} (--help lists the options)\n")
+
+
+class ConfigForLoggers(SaveConfigCallback):
+    """Lightning's config.yaml, sent to every logger too."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        for logger in trainer.loggers:
+            log_file(logger, Path(str(run_folder(trainer)), self.config_filename))
 
 
 class CLI(LightningCLI):
@@ -63,6 +75,7 @@ class CLI(LightningCLI):
             subclass_mode_data=True,
             auto_configure_optimizers=False,  # the optimiser belongs to the math, in the module
             trainer_defaults={"callbacks": [ConfiguredOptimizer(), LearningCurves(), PredictionWriter()]},
+            save_config_callback=ConfigForLoggers,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={
                 "allow_abbrev": False,
@@ -74,7 +87,24 @@ class CLI(LightningCLI):
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run's folder; by default, the time it starts."
         )
-        parser.link_arguments("data.in_features", "model.init_args.in_features", apply_on="instantiate")
+        parser.add_argument(
+            "--early_stopping",
+            type=PositiveInt | None,
+            default=None,
+            help="Stop after so many validations without a lower val_loss.",
+        )
+        parser.add_argument(
+            "--ema",
+            type=OpenUnitInterval | None,
+            default=None,
+            help="Decay of a moving average of the weights, which is then what is judged and kept.",
+        )
+        parser.add_argument(
+            "--compile", type=str | None, default=None, help="Backend with which torch compiles the model: inductor."
+        )
+        parser.add_argument("--throughput", type=bool, default=False, help="Measure batches and samples per second.")
+        for shape in LitDataModule.shapes:
+            parser.link_arguments(f"data.{shape}", f"model.init_args.{shape}", apply_on="instantiate")
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
@@ -119,6 +149,13 @@ class CLI(LightningCLI):
         training = self.subcommand == "fit"
         filename = "metrics.csv" if training else f"metrics-{self.subcommand}.csv"
         always = MetricsCSV(self.root, self.run_name, filename, append=training)
+        if training:
+            switches = self.config[self.subcommand]
+            self.trainer_defaults["callbacks"] += switched_on(
+                switches.early_stopping, switches.ema, switches.throughput
+            )
+        if backend := self.config[self.subcommand].compile:
+            self.model.compile(backend=backend)
         return super().instantiate_trainer(logger=[always, *chosen], **kwargs)
 
     def _run_subcommand(self, subcommand: str) -> None:
@@ -132,16 +169,14 @@ class CLI(LightningCLI):
             raise
 
     def after_fit(self) -> None:
-        best = {
-            callback.monitor: callback.best_model_score
-            for callback in self.trainer.checkpoint_callbacks
-            if isinstance(callback, ModelCheckpoint)
-        }
+        curves = read_curves(self.root / self.run_name)
+        judged = curves.get("val_loss", {})
+        best = min(judged, key=lambda step: judged[step], default=None)  # where best.ckpt was written
         title = f"epochs: {self.trainer.current_epoch}, steps: {self.trainer.global_step}"
         table = Table("metric", "first", "last", "best", title=title)
-        for metric, curve in sorted(read_curves(self.root / self.run_name).items()):
+        for metric, curve in sorted(curves.items()):
             values = list(curve.values())
-            numbers = [values[0], values[-1], best.get(metric)]
+            numbers = [values[0], values[-1], None if best is None else curve.get(best)]
             table.add_row(metric, *("" if number is None else f"{number:.4g}" for number in numbers))
         self._last_words(table)
 
@@ -204,6 +239,8 @@ def main(args: list[str] | None = None) -> None:
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(lambda record: "Tip:" not in record.msg)
     # Lightning counts processor cores; rows that are in memory load slower through worker processes.
     warnings.filterwarnings("ignore", ".*does not have many workers.*")
+    # LearningCurves sees to it that a short epoch is logged too.
+    warnings.filterwarnings("ignore", "The number of training batches .* is smaller than the logging interval")
     # Lightning 2.6 walks its results in a way that PyTorch 2.13 is leaving.
     warnings.filterwarnings("ignore", ".*LeafSpec.* is deprecated")
     # A run that is resumed goes on in its own folder, on purpose.
@@ -216,7 +253,8 @@ def main(args: list[str] | None = None) -> None:
         CLI(argv)
     except Exception as error:
         if mistake := _users_mistake(error):
-            sys.exit(f"error: {mistake}")
+            # A worker process of a DataLoader puts its traceback before what it has to say.
+            sys.exit(f"error: {str(mistake).rpartition('InputError: ')[2].strip()}")
         raise
 
 

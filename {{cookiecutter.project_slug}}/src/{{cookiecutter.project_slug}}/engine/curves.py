@@ -1,23 +1,31 @@
 """The learning curves, beginning before the first step, drawn into the run's folder."""
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 from .metrics import Curve, read_curves, run_folder
+from .report import save_picture
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 class LearningCurves(Callback):
     """Draw curves.png when training ends, also when it ends early.
 
     The validation that Lightning runs before training (`num_sanity_val_steps`) becomes their first point:
-    what the untrained model scored.
+    what the untrained model scored. Every epoch gets at least one point for training.
     """
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         before = {name: value.item() for name, value in trainer.callback_metrics.items()}
         for logger in trainer.loggers:
             logger.log_metrics(before, step=trainer.global_step)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        interval = min(trainer.log_every_n_steps, trainer.num_training_batches)
+        trainer.log_every_n_steps = int(interval)  # type: ignore[attr-defined]
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw(trainer)
@@ -31,22 +39,23 @@ class LearningCurves(Callback):
             return
         trainer.loggers[0].save()
         if curves := read_curves(folder):
-            draw(curves, folder / "curves.png")
+            save_picture(trainer, draw(curves), folder / "curves.png")
 
 
-def draw(curves: dict[str, Curve], path: Path) -> None:
+def draw(curves: dict[str, Curve]) -> "Figure":
     """Draw train_x and val_x into one panel for every x."""
     from matplotlib.figure import Figure  # slow, and needed only here
 
     panels: dict[str, dict[str, Curve]] = {}
     for name, curve in curves.items():
         stage, _, metric = name.partition("_")
-        if stage in ("train", "val"):
-            panels.setdefault(metric, {})[stage] = curve
-    if not panels:
-        return
-    figure = Figure(figsize=(6.4, 4 * len(panels)), layout="constrained")
-    for axes, (metric, stages) in zip(figure.subplots(len(panels), squeeze=False).flat, panels.items(), strict=True):
+        panels.setdefault(metric, {})[stage] = curve
+    columns = min(2, len(panels))
+    rows = -(-len(panels) // columns)
+    figure = Figure(figsize=(6.4 * columns, 4 * rows), layout="constrained")
+    # The loss first, since training is judged by it
+    for number, (metric, stages) in enumerate(sorted(panels.items(), key=lambda panel: panel[0] != "loss"), start=1):
+        axes = figure.add_subplot(rows, columns, number)
         for stage, curve in stages.items():
             steps, values = list(curve), list(curve.values())
             if stage == "train":
@@ -56,4 +65,4 @@ def draw(curves: dict[str, Curve], path: Path) -> None:
         axes.set(xlabel="step", ylabel=metric)
         axes.legend()
         axes.grid(alpha=0.3)
-    figure.savefig(path, dpi=120)
+    return figure

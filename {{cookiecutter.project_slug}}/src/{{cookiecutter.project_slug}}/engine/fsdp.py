@@ -17,7 +17,7 @@ class FSDP2Strategy(ModelParallelStrategy):
 
     Lightning's strategy asks each model for a `configure_model` that does the sharding; this one brings
     its own to models without one, so that the math stays free of it. Each layer that the model owns is
-    one unit of sharding, and each block of an `nn.ModuleList`. Checkpoints are ordinary single files.
+    one unit of sharding, and so is each block of an `nn.ModuleList` within. Checkpoints are ordinary single files.
 
     Source: https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
     """
@@ -49,6 +49,8 @@ def _shard(module: LightningModule) -> None:
     mesh = module.device_mesh
     assert mesh is not None, "the strategy has made the mesh"
     for layer in module.children():
-        for block in layer if isinstance(layer, ModuleList) else [layer]:
-            if any(True for _ in block.parameters()):
-                fully_shard(block, mesh=mesh["data_parallel"])
+        lists = [part for part in layer.modules() if isinstance(part, ModuleList)]
+        blocks = [block for part in lists for block in part]
+        for unit in blocks if isinstance(layer, ModuleList) else [*blocks, layer]:
+            if any(True for _ in unit.parameters()):
+                fully_shard(unit, mesh=mesh["data_parallel"])

@@ -60,13 +60,13 @@ def run_folder(trainer: Trainer) -> Path | None:
 
 
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """Read `folder/metrics.csv`: for each metric its value by step; where a step came twice, the later."""
+    """Read train_* and val_* from `folder/metrics.csv`: their values by step; where a step came twice, the later."""
     curves: dict[str, Curve] = {}
     path = folder / "metrics.csv"
     if path.exists():
         with path.open(newline="") as file:
             for row in csv.DictReader(file):
                 for name, value in row.items():
-                    if value and name not in ("step", "epoch"):
+                    if value and name.startswith(("train_", "val_")):
                         curves.setdefault(name, {})[int(row["step"])] = float(value)
     return {name: dict(sorted(curve.items())) for name, curve in curves.items()}

@@ -3,16 +3,73 @@
 runs/<name>/
     config.yaml     everything that was set, ready for `--config`
     metrics.csv     every number that was logged
-    curves.png      the same as a picture
+    curves.png      the same as a picture, beside others of what the model gets right and wrong
     checkpoints/    best.ckpt by validation loss, last.ckpt to go on from
 """
 
 from datetime import datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import InputError
 
+if TYPE_CHECKING:  # this module is part of `import {{ cookiecutter.project_slug }}`, which stays light
+    from lightning.pytorch import LightningDataModule, LightningModule
+
 CHECKPOINTS = "checkpoints"
+
+
+class Run(NamedTuple):
+    """A trained model, ready to use, with the data that it was trained on and all that was measured of it.
+
+    Attributes:
+        model: In eval mode, on the CPU.
+        datamodule: Holds scales, categories, vocabulary or class names; `setup()` reads the data.
+    """
+
+    model: "LightningModule"
+    datamodule: "LightningDataModule"
+
+    def predict(self, **data: Any) -> dict[str, list[Any]]:
+        """Predict for new data: `run.predict(path="new.csv")`.
+
+        Args:
+            data: What to change of the datamodule's settings for this.
+
+        Returns:
+            The columns that `predict` on the command line writes.
+        """
+        import torch
+
+        datamodule: Any = type(self.datamodule)(**{**self.datamodule.hparams, **data})
+        datamodule.setup("predict")
+        columns: dict[str, list[Any]] = {}
+        with torch.inference_mode():
+            for index, batch in enumerate(datamodule.predict_dataloader()):
+                for name, values in datamodule.decode(self.model.predict_step(batch, index)).items():
+                    columns.setdefault(name, []).extend(values)
+        return columns
+
+
+def load_run(folder: str | Path, which: str = "best") -> Run:
+    """Load a trained model with its preprocessing, from its checkpoint alone.
+
+    Args:
+        folder: The run's folder, such as `runs/first`.
+        which: The checkpoint's name: "best" or "last".
+
+    Raises:
+        InputError: If there is no such checkpoint.
+    """
+    from lightning.pytorch import LightningDataModule, LightningModule
+
+    path = Path(folder, CHECKPOINTS, f"{which}.ckpt")
+    if not path.exists():
+        raise InputError(f"{path}: there is no such checkpoint")
+    # The base classes find the class that was trained by its name in the checkpoint.
+    model = LightningModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    datamodule = LightningDataModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
+    return Run(model.eval(), datamodule)
 
 
 def new_name(root: Path, wanted: str | None) -> str:

@@ -1,0 +1,43 @@
+"""What the Trainer does not send to the loggers by itself: pictures, texts and files.
+
+Another kind of logger is one more `case` here; until then it gets the numbers alone.
+"""
+
+from pathlib import Path
+
+from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+
+
+def log_picture(logger: Logger, path: Path, step: int) -> None:
+    """Send a PNG file, under its own name."""
+    match logger:
+        case TensorBoardLogger():
+            from matplotlib.image import imread  # slow, and needed only here
+
+            logger.experiment.add_image(path.stem, imread(path)[:, :, :3], step, dataformats="HWC")
+        case WandbLogger():
+            logger.log_image(path.stem, [str(path)])
+        case MLFlowLogger():
+            logger.experiment.log_artifact(str(logger.run_id), str(path), "pictures")
+
+
+def log_text(logger: Logger, name: str, text: str, step: int) -> None:
+    """Send a text."""
+    match logger:
+        case TensorBoardLogger():
+            logger.experiment.add_text(name, f"```\n{text}\n```", step)
+        case WandbLogger():
+            logger.log_text(name, columns=["step", "text"], data=[[str(step), text]])
+        case MLFlowLogger():
+            logger.experiment.log_text(str(logger.run_id), text, f"{name}/{step:08}.txt")
+
+
+def log_file(logger: Logger, path: Path) -> None:
+    """Send a text file as it is, such as the resolved config."""
+    match logger:
+        case TensorBoardLogger():
+            logger.experiment.add_text(path.stem, f"```\n{path.read_text(encoding='utf-8')}\n```")
+        case WandbLogger():
+            logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
+        case MLFlowLogger():
+            logger.experiment.log_artifact(str(logger.run_id), str(path))

@@ -1,6 +1,6 @@
 """The learning curves, beginning before the first step, drawn into the run's folder."""
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
@@ -24,8 +24,8 @@ class LearningCurves(Callback):
             logger.log_metrics(before, step=trainer.global_step)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        interval = min(trainer.log_every_n_steps, trainer.num_training_batches)
-        trainer.log_every_n_steps = int(interval)  # type: ignore[attr-defined]
+        settings: Any = trainer  # has this one without declaring it
+        settings.log_every_n_steps = int(min(settings.log_every_n_steps, trainer.num_training_batches))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw(trainer)

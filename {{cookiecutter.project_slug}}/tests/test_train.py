@@ -78,7 +78,8 @@ def test_two_processes_train_one_model(workdir: Path) -> None:
 
 
 def test_the_command_line_wins_over_the_checkpoint(workdir: Path) -> None:
-    main(["fit", "--name", "first", "--model.lr", "0.001", *QUICK])
+    constant = ["--model.schedule", "constant"]
+    main(["fit", "--name", "first", "--model.lr", "0.001", *constant, *QUICK])
     main(["fit", "--ckpt_path", "best", "--name", "as_it_was", *QUICK, "--trainer.max_epochs", "2"])
     main(["fit", "--ckpt_path", "last", "--name", "faster", "--model.lr", "0.5", *QUICK, "--trainer.max_epochs", "3"])
     for name, lr in (("as_it_was", 0.001), ("faster", 0.5)):

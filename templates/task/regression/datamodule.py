@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader
 
 from .engine.batches import BatchedTensors, whole_batch
 from .engine.errors import InputError
+from .engine.split import deal
 from .engine.table import Encoder, Table, column_names
 
 DIABETES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6", "progression"]
@@ -130,14 +131,14 @@ class LitDataModule(LightningDataModule):
     @cached_property
     def splits(self) -> dict[str, Tensor]:
         """Row numbers of the three splits, dealt out at random but always alike."""
-        n = len(self.table)
-        sizes = {"val": int(n * self.val_fraction), "test": int(n * self.test_fraction)}
-        sizes["train"] = n - sum(sizes.values())
-        for name, size in sizes.items():
-            if size < 2:  # a single row has no spread, and so no R2
-                raise InputError(f"{self.table.origin}: {n} rows leave {size} for the {name} split: add rows")
-        order = torch.randperm(n, generator=torch.Generator().manual_seed(self.split_seed))
-        return dict(zip(sizes, order.split(list(sizes.values())), strict=True))
+        one_group = torch.zeros(len(self.table))
+        splits = deal(one_group, self.val_fraction, self.test_fraction, self.split_seed)
+        for name, rows in splits.items():
+            if len(rows) < 2:  # a single row has no spread, and so no R2
+                raise InputError(
+                    f"{self.table.origin}: {len(self.table)} rows leave {len(rows)} for the {name} split: add rows"
+                )
+        return splits
 
     @cached_property
     def fitted(self) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
+from torchmetrics.utilities.distributed import gather_all_tensors
 
 from .loggers import log_picture
 from .metrics import run_folder
@@ -50,10 +51,9 @@ class Report(Callback):
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         joined = {name: torch.cat([batch[name] for batch in self._batches]) for name in next(iter(self._batches), {})}
         if trainer.world_size > 1:
-            # The processes took turns: one after another in the first dimension puts the rows back in order.
+            # The processes took turns at the rows.
             joined = {
-                name: shares.transpose(0, 1).flatten(0, 1)
-                for name, shares in pl_module.all_gather(joined).items()  # type: ignore[union-attr]
+                name: torch.stack(gather_all_tensors(values), dim=1).flatten(0, 1) for name, values in joined.items()
             }
         self._batches, self._outputs = [], joined
 
@@ -76,7 +76,10 @@ class Report(Callback):
         if folder is None or not trainer.is_global_zero or not self._outputs:
             return
         folder.mkdir(parents=True, exist_ok=True)
-        for name, figure in self.draw(trainer.datamodule, split, self._outputs).items():  # type: ignore[attr-defined]
+        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
+        rows = len(datamodule.splits[split])  # without those that came twice, to give every process as many
+        outputs = {name: values[:rows] for name, values in self._outputs.items()}
+        for name, figure in self.draw(datamodule, split, outputs).items():
             save_picture(trainer, figure, folder / f"{name}{suffix}.png")
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import pytest
 import torch
 import yaml
 
+from {{ cookiecutter.project_slug }}.module import LitModel
 from {{ cookiecutter.project_slug }}.train import main
 
 QUICK = ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"]
@@ -86,6 +88,70 @@ def test_the_command_line_wins_over_the_checkpoint(workdir: Path) -> None:
         content = _load(f"runs/{name}/checkpoints/last.ckpt")
         assert content["hyper_parameters"]["lr"] == lr
         assert content["optimizer_states"][0]["param_groups"][0]["lr"] == lr
+
+
+def test_the_learning_rate_rises_and_falls(workdir: Path) -> None:
+    schedule = ["--model.schedule", "cosine", "--model.warmup", "0.5", "--trainer.log_every_n_steps", "1"]
+    main(["fit", "--name", "first", *QUICK, "--trainer.limit_train_batches", "10", *schedule])
+    [name] = re.findall(r"\blr-\w+", Path("runs/first/metrics.csv").read_text())
+    rates = _column("runs/first/metrics.csv", name)
+    assert len(rates) == 10
+    top = rates.index(max(rates))
+    assert top == 5
+    assert rates == [*sorted(rates[:top]), *sorted(rates[top:], reverse=True)]
+
+
+def test_training_stops_when_it_no_longer_helps(workdir: Path) -> None:
+    main(["fit", "--name", "first", *QUICK, "--early_stopping", "2", "--trainer.max_epochs", "9", "--model.lr", "0"])
+    assert _load("runs/first/checkpoints/last.ckpt")["epoch"] < 8
+
+
+def test_averaged_weights_are_what_is_judged_and_kept(workdir: Path) -> None:
+    main(["fit", "--name", "first", *QUICK, "--ema", "0.9"])
+    content = _load("runs/first/checkpoints/best.ckpt")
+    averaged, current = content["state_dict"], content["current_model_state"]
+    assert not all(torch.equal(averaged[key], current[key]) for key in averaged)
+    main(["validate", "--trainer.limit_val_batches", "20"])
+    assert _column("runs/first/metrics-validate.csv", "val_loss") == [
+        pytest.approx(_column("runs/first/metrics.csv", "val_loss")[-1])
+    ]
+
+
+def test_a_compiled_model_learns_the_same(workdir: Path) -> None:
+    few = ["--trainer.limit_train_batches", "3", "--trainer.limit_val_batches", "1"]
+    main(["fit", "--name", "plain", *QUICK, *few])
+    main(["fit", "--name", "compiled", *QUICK, *few, "--compile", "eager"])  # the backend that needs no compiler
+    plain, compiled = (_load(f"runs/{name}/checkpoints/last.ckpt")["state_dict"] for name in ("plain", "compiled"))
+    assert plain.keys() == compiled.keys()
+    for key, value in plain.items():
+        torch.testing.assert_close(compiled[key], value)
+
+
+def test_gradients_are_accumulated_and_clipped(workdir: Path) -> None:
+    accumulated = ["--trainer.limit_train_batches", "6", "--trainer.accumulate_grad_batches", "3"]
+    main(["fit", "--name", "first", *QUICK, *accumulated, "--trainer.gradient_clip_val", "0.5"])
+    assert _load("runs/first/checkpoints/last.ckpt")["global_step"] == 2
+    assert yaml.safe_load(Path("runs/first/config.yaml").read_text())["trainer"]["gradient_clip_val"] == 0.5
+
+
+def test_throughput_is_measured(workdir: Path) -> None:
+    main(["fit", "--name", "first", *QUICK, "--throughput", "true", "--trainer.log_every_n_steps", "1"])
+    assert min(_column("runs/first/metrics.csv", "train/device/samples_per_sec")) > 0
+
+
+def test_a_crash_leaves_a_checkpoint_to_go_on_from(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(LitModel):
+        def on_train_batch_end(self, outputs: Any, batch: Any, batch_idx: int) -> None:
+            if batch_idx == 3:
+                raise RuntimeError("broken on purpose")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LitModel, "on_train_batch_end", Broken.on_train_batch_end)
+        with pytest.raises(RuntimeError, match="broken on purpose"):
+            main(["fit", "--name", "first", *QUICK])
+    assert _load("runs/first/checkpoints/last.ckpt")["global_step"] == 4
+    main(["fit", "--ckpt_path", "last", *QUICK])
+    assert _load("runs/first/checkpoints/last.ckpt")["epoch"] == 0
 
 
 def test_no_run_is_ever_overwritten(workdir: Path) -> None:

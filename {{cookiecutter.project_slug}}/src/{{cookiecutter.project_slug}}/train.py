@@ -140,6 +140,8 @@ class CLI(LightningCLI):
         self.root.mkdir(parents=True, exist_ok=True)
         if self.subcommand != "fit":
             self.save_config_callback = None  # config.yaml stays as it was trained
+            # The callbacks of training are switched off on purpose.
+            warnings.filterwarnings("ignore", "Be aware that when using `ckpt_path`, callbacks used to create")
         for logger in _as_list(given.trainer.logger):
             for argument in {"name", "run_name"} & set(logger.init_args.keys()):
                 logger.init_args[argument] = self.run_name

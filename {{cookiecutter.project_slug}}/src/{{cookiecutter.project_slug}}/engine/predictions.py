@@ -12,7 +12,7 @@ from .metrics import run_folder
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write what `LitDataModule.decode` makes of the predictions, one line per row of the data."""
+    """Write what `LitDataModule.decode` makes of the predictions, one line per row of the data, counted from 1."""
 
     def __init__(self) -> None:
         super().__init__(write_interval="epoch")
@@ -24,7 +24,7 @@ class PredictionWriter(BasePredictionWriter):
         for prediction, indices in zip(predictions, batch_indices[0], strict=True):
             columns = trainer.datamodule.decode(prediction)  # type: ignore[attr-defined]
             rows += [
-                {"row": row, **dict(zip(columns, values, strict=True))}
+                {"row": row + 1, **dict(zip(columns, values, strict=True))}
                 for row, values in zip(indices, zip(*columns.values(), strict=True), strict=True)
             ]
         if trainer.world_size > 1:

@@ -18,12 +18,13 @@ def switched_on(early_stopping: int | None, ema: float | None, throughput: bool)
     """
     callbacks: list[Callback] = []
     if early_stopping is not None:
-        callbacks.append(EarlyStopping("val_loss", patience=early_stopping))
+        # An int of jsonargparse's own would keep the checkpoint from loading with `weights_only=True`.
+        callbacks.append(EarlyStopping("val_loss", patience=int(early_stopping)))
     if throughput:
         callbacks.append(Throughput())
     if ema is not None:
         # The last one: whatever looks at the model in a validation then sees the averaged weights.
-        callbacks.append(EMAWeightAveraging(decay=ema))
+        callbacks.append(EMAWeightAveraging(decay=float(ema)))
     return callbacks
 
 

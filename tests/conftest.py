@@ -16,7 +16,7 @@ from cookiecutter.main import cookiecutter
 REPO = Path(__file__).parents[1]
 QUESTIONS = json.loads((REPO / "cookiecutter.json").read_text())
 CHOICES: dict[str, list[str]] = {key: value for key, value in QUESTIONS.items() if isinstance(value, list)}
-CONSTRAINTS = REPO / "tests" / "constraints.txt"
+CONSTRAINTS = REPO / "tests" / "constraints-bare.txt"
 
 
 def load_hook(name: str) -> ModuleType:

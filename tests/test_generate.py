@@ -1,5 +1,6 @@
 """Generation as a user sees it: cookiecutter, both hooks, and a smoke epoch that is really trained."""
 
+import ast
 import contextlib
 import csv
 import os
@@ -13,6 +14,7 @@ import time
 from pathlib import Path
 
 import pytest
+import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import REPO, Render, files, generate
@@ -48,7 +50,9 @@ def test_the_default_project_has_trained_and_passes_its_own_tests(tmp_path: Path
     assert [command.split()[-1] for command in commands] == ["seed", "dev", "fit"]
 
     project = tmp_path / "here" / "seed"
-    assert files(project) == ALWAYS | SOMETIMES["ci", "github"]  # and nothing of the smoke run
+    assert (
+        files(project) == ALWAYS | SOMETIMES["ci", "github"] | SOMETIMES["task", "regression"]
+    )  # and nothing of the smoke run
     assert " passed" in in_project(project, "-m", "pytest", "-q").stdout
 
 
@@ -121,17 +125,27 @@ def test_tensorboard_is_written_to(render: Render) -> None:
     project = render(logger="tensorboard")
     train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
     events = EventAccumulator(str(project / "runs/first/tensorboard")).Reload()
-    assert {"train_loss", "val_loss"} <= set(events.Tags()["scalars"])
+    assert {"train_loss", "val_loss", "val_rmse"} <= set(events.Tags()["scalars"])
     with (project / "runs/first/metrics.csv").open(newline="") as file:
         logged = [float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]]
     assert [event.value for event in events.Scalars("val_loss")] == pytest.approx(logged)
+    assert {"curves", "predicted"} <= set(events.Tags()["images"])
+    assert events.Images("predicted")[0].encoded_image_string.startswith(b"\x89PNG")
+    [config] = events.Tensors("config/text_summary")
+    assert b"max_epochs: 1" in config.tensor_proto.string_val[0]
+    hparams = yaml.unsafe_load((project / "runs/first/tensorboard/hparams.yaml").read_text())
+    assert (hparams["lr"], hparams["batch_size"]) == (0.01, 10)
 
 
 def test_weights_and_biases_records_offline_and_has_the_second_last_word(render: Render) -> None:
     project = render(logger="wandb")
     result = train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
     [recorded] = (project / "runs/wandb").glob("offline-run-*/run-*.wandb")
-    assert b"val_loss" in recorded.read_bytes()
+    content = recorded.read_bytes()
+    for part in (b"val_loss", b"val_rmse", b'"max_epochs":1', b"batch_size"):
+        assert part in content
+    pictures = {path.name.split("_")[0] for path in recorded.parent.glob("files/media/images/*.png")}
+    assert pictures == {"curves", "predicted"}
     assert result.stdout.splitlines()[-1] == "runs/first"
     assert "warn" not in (result.stdout + result.stderr).lower()
 
@@ -142,13 +156,16 @@ def test_mlflow_keeps_its_runs_in_sqlite(render: Render) -> None:
     assert "warn" not in (result.stdout + result.stderr).lower()
     database = sqlite3.connect(project / "runs/mlflow.db")
     try:
-        assert database.execute("SELECT name, status FROM runs").fetchall() == [("first", "FINISHED")]
+        [(name, status, artifacts)] = database.execute("SELECT name, status, artifact_uri FROM runs")
         keys = {key for (key,) in database.execute("SELECT DISTINCT key FROM metrics")}
         params = dict(database.execute("SELECT key, value FROM params"))
     finally:
         database.close()
-    assert {"train_loss", "val_loss"} <= keys
-    assert params["lr"] == "0.01"
+    assert (name, status) == ("first", "FINISHED")
+    assert {"train_loss", "val_loss", "val_rmse"} <= keys
+    assert (params["lr"], params["batch_size"]) == ("0.01", "10")
+    assert files(project / artifacts) == {"config.yaml", "pictures/curves.png", "pictures/predicted.png"}
+    assert "max_epochs: 1" in (project / artifacts / "config.yaml").read_text()
 
 
 def test_every_accelerator_trains_its_smoke_epoch_on_any_machine(render: Render) -> None:
@@ -178,21 +195,19 @@ def test_a_model_is_sharded_over_two_processes_and_goes_on_from_its_checkpoint(r
 
 def test_the_commands_of_the_readme_work_as_typed(render: Render, tmp_path: Path) -> None:
     project = render(logger="csv")
-    rows = [f"{i},{i % 7},{3 * i + i % 7}" for i in range(200)]
-    (project / "my.csv").write_text("\n".join(["size,rooms,price", *rows]))
-    (project / "new.csv").write_text("rooms,size\n1,10\n2,20\n")
+    rows = [f"{i},{('flat', 'house')[i % 2]},{3 * i + i % 7}" for i in range(200)]
+    (project / "my.csv").write_text("\n".join(["size,kind,price", *rows]))
+    (project / "new.csv").write_text("kind,size\nflat,10\nhouse,20\n")
     blocks = re.findall(r"```bash\n(.*?)```", (project / "README.md").read_text(), flags=re.DOTALL)
     commands = [line for line in "".join(blocks).splitlines() if ".train " in line and not line.startswith("#")]
-    assert len(commands) >= 9
+    assert len(commands) >= 11
     for command in commands:
         in_project(project, *command.split("#")[0].split()[1:])
-        if command.endswith(".train fit"):  # what the README expects of it
-            [metrics] = project.glob("runs/*/metrics.csv")
-            losses = [
-                float(row["val_loss"]) for row in csv.DictReader(metrics.read_text().splitlines()) if row["val_loss"]
-            ]
-            assert losses[-1] == pytest.approx(0.5, abs=0.02)
         if "new.csv" in command:
             [predictions] = project.glob("runs/*/predictions.csv")
             header, *values = predictions.read_text().splitlines()
             assert (header, len(values)) == ("row,price", 2)
+    [run] = predictions.parents[:1]
+    code = "from my_lightning_project import load_run; print(load_run('{}').predict(path='new.csv'))"
+    predicted = ast.literal_eval(in_project(project, "-c", code.format(run.as_posix())).stdout)
+    assert predicted["price"] == pytest.approx([float(value.split(",")[1]) for value in values])

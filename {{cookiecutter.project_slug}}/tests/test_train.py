@@ -200,6 +200,11 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(
     assert not list(Path(".").glob("runs/*"))
 
 
+def test_importing_the_package_stays_light() -> None:
+    code = "import sys, {{ cookiecutter.project_slug }}; print({'torch', 'lightning'} & set(sys.modules))"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
 def test_elsewhere_the_missing_config_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"train\.yaml"):

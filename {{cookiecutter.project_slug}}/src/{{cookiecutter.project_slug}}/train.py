@@ -29,7 +29,7 @@ from .datamodule import LitDataModule
 from .engine import runs
 from .engine.curves import LearningCurves
 from .engine.errors import InputError
-from .engine.loggers import log_file
+from .engine.loggers import log_config
 from .engine.metrics import MetricsCSV, read_curves, run_folder
 from .engine.predictions import PredictionWriter
 from .engine.resume import ConfiguredOptimizer
@@ -54,7 +54,7 @@ class ConfigForLoggers(SaveConfigCallback):
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         for logger in trainer.loggers:
-            log_file(logger, Path(str(run_folder(trainer)), self.config_filename))
+            log_config(logger, Path(str(run_folder(trainer)), self.config_filename))
 
 
 class CLI(LightningCLI):

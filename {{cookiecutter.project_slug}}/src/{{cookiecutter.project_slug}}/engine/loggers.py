@@ -1,10 +1,11 @@
-"""What the Trainer does not send to the loggers by itself: pictures, texts and files.
+"""What the Trainer does not send to the loggers by itself: pictures, texts and the resolved config.
 
 Another kind of logger is one more `case` here; until then it gets the numbers alone.
 """
 
 from pathlib import Path
 
+import yaml
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
 
 
@@ -32,12 +33,13 @@ def log_text(logger: Logger, name: str, text: str, step: int) -> None:
             logger.experiment.log_text(str(logger.run_id), text, f"{name}/{step:08}.txt")
 
 
-def log_file(logger: Logger, path: Path) -> None:
-    """Send a text file as it is, such as the resolved config."""
+def log_config(logger: Logger, path: Path) -> None:
+    """Send the resolved config, which says more than the hyper-parameters that the Trainer sends."""
     match logger:
         case TensorBoardLogger():
-            logger.experiment.add_text(path.stem, f"```\n{path.read_text(encoding='utf-8')}\n```")
+            logger.experiment.add_text("config", f"```\n{path.read_text(encoding='utf-8')}\n```")
         case WandbLogger():
-            logger.experiment.save(str(path), base_path=str(path.parent), policy="now")
+            config = yaml.safe_load(path.read_text(encoding="utf-8"))
+            logger.experiment.config.update({"config": config}, allow_val_change=True)
         case MLFlowLogger():
             logger.experiment.log_artifact(str(logger.run_id), str(path))

@@ -8,6 +8,7 @@ runs/<name>/
 """
 
 from datetime import datetime
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -61,12 +62,18 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
     Raises:
         InputError: If there is no such checkpoint.
     """
+    import torch
     from lightning.pytorch import LightningDataModule, LightningModule
 
     path = Path(folder, CHECKPOINTS, f"{which}.ckpt")
     if not path.exists():
         raise InputError(f"{path}: there is no such checkpoint")
-    # The base classes find the class that was trained by its name in the checkpoint.
+    # The base classes find the classes that were trained by their names in the checkpoint, if they are imported.
+    content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    for part in ("hyper_parameters", "datamodule_hyper_parameters"):
+        name = content[part]["_class_path"]
+        if name.partition(".")[0] == __name__.partition(".")[0]:  # not another package's, which is yours to trust
+            import_module(name.rpartition(".")[0])
     model = LightningModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     datamodule = LightningDataModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     return Run(model.eval(), datamodule)

@@ -1,0 +1,57 @@
+"""Every task trains, and what its README and its train.yaml promise comes out of the commands that they name."""
+
+import csv
+import re
+from pathlib import Path
+
+import pytest
+
+from conftest import CHOICES, Render, generate
+from test_generate import VERIFIED, in_project, train
+
+
+def results(path: Path) -> dict[str, float]:
+    """Read the last value of every metric."""
+    with path.open(newline="") as file:
+        return {name: float(value) for row in csv.DictReader(file) for name, value in row.items() if value}
+
+
+@pytest.mark.parametrize("task", CHOICES["task"])
+def test_every_task_has_trained_when_it_has_been_written(task: str, tmp_path: Path) -> None:
+    result = generate(tmp_path, f"task={task}", "logger=csv")
+    assert result.returncode == 0, result.stdout
+    assert VERIFIED.search(result.stdout), result.stdout
+
+
+@pytest.mark.parametrize("task", [task for task in CHOICES["task"] if task != "regression"])
+def test_every_task_passes_its_own_tests(task: str, render: Render) -> None:
+    assert " passed" in in_project(render(task=task, logger="csv"), "-m", "pytest", "-q").stdout
+
+
+def test_regression_is_no_worse_than_least_squares(render: Render) -> None:
+    project = render(task="regression", logger="csv")
+    train(project, "fit", "--name", "first")
+    train(project, "test")
+    ours = results(project / "runs/first/metrics-test.csv")["test_rmse"]
+    code = """
+from my_lightning_project import load_run
+from sklearn.linear_model import LinearRegression
+data = load_run("runs/first").datamodule
+data.setup("test")
+fit, test = data.splits["train"], data.splits["test"]
+theirs = LinearRegression().fit(data.x[fit], data.y[fit]).predict(data.x[test])
+print(float(((data.y[test] - theirs) ** 2).mean().sqrt() * data.target_std))
+"""
+    least_squares = float(in_project(project, "-c", code).stdout.splitlines()[-1])
+    assert ours <= least_squares
+    readme = (project / "README.md").read_text()
+    promised = re.search(r"RMSE of ([\d.]+) .* `LinearRegression` has ([\d.]+)", readme, flags=re.DOTALL)
+    assert promised
+    assert (ours, least_squares) == pytest.approx([float(number) for number in promised.groups()], abs=0.1)
+
+
+def test_classification_reaches_its_accuracy(render: Render) -> None:
+    project = render(task="classification", logger="csv")
+    train(project, "fit", "--name", "first")
+    train(project, "test")
+    assert results(project / "runs/first/metrics-test.csv")["test_accuracy"] >= 0.95

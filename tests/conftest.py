@@ -13,6 +13,8 @@ from typing import Any
 import pytest
 from cookiecutter.main import cookiecutter
 
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of tests that run side by side would wait for each other
+
 REPO = Path(__file__).parents[1]
 QUESTIONS = json.loads((REPO / "cookiecutter.json").read_text())
 CHOICES: dict[str, list[str]] = {key: value for key, value in QUESTIONS.items() if isinstance(value, list)}

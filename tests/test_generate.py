@@ -207,7 +207,6 @@ def test_the_commands_of_the_readme_work_as_typed(render: Render, tmp_path: Path
             [predictions] = project.glob("runs/*/predictions.csv")
             header, *values = predictions.read_text().splitlines()
             assert (header, len(values)) == ("row,price", 2)
-    [run] = predictions.parents[:1]
-    code = "from my_lightning_project import load_run; print(load_run('{}').predict(path='new.csv'))"
-    predicted = ast.literal_eval(in_project(project, "-c", code.format(run.as_posix())).stdout)
-    assert predicted["price"] == pytest.approx([float(value.split(",")[1]) for value in values])
+            code = f"from my_lightning_project import load_run; print(load_run({str(predictions.parent)!r})"
+            predicted = ast.literal_eval(in_project(project, "-c", f"{code}.predict(path='new.csv'))").stdout)
+            assert predicted["price"] == pytest.approx([float(value.split(",")[1]) for value in values])

@@ -1,9 +1,12 @@
 """Each test that trains does so in a folder of its own, with the project's real configs."""
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of tests that run side by side would wait for each other
 
 ROOT = Path(__file__).parents[1]
 

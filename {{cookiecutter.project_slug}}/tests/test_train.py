@@ -15,7 +15,10 @@ import yaml
 from {{ cookiecutter.project_slug }}.module import LitModel
 from {{ cookiecutter.project_slug }}.train import main
 
-QUICK = ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"]
+QUICK = [
+    *("--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"),
+    *("--trainer.limit_train_batches", "20", "--trainer.limit_val_batches", "4"),
+]
 
 
 def _python_m(*args: str) -> subprocess.CompletedProcess[str]:
@@ -53,8 +56,8 @@ def test_fit_resume_validate_test_and_predict_follow_each_other(workdir: Path) -
     assert len(_column("runs/first/metrics.csv", "val_loss")) >= 3  # before training, and after each epoch
 
     before = Path("runs/first/metrics.csv").read_text()
-    main(["validate"])
-    main(["test", "--ckpt_path", "last"])
+    main(["validate", *QUICK])
+    main(["test", "--ckpt_path", "last", *QUICK])
     main(["predict"])
     assert _column("runs/first/metrics-test.csv", "test_loss")[0] > 0
     best = min(_column("runs/first/metrics.csv", "val_loss"))
@@ -93,8 +96,8 @@ def test_the_command_line_wins_over_the_checkpoint(workdir: Path) -> None:
 def test_the_learning_rate_rises_and_falls(workdir: Path) -> None:
     schedule = ["--model.schedule", "cosine", "--model.warmup", "0.5", "--trainer.log_every_n_steps", "1"]
     main(["fit", "--name", "first", *QUICK, "--trainer.limit_train_batches", "10", *schedule])
-    [name] = re.findall(r"\blr-\w+", Path("runs/first/metrics.csv").read_text())
-    rates = _column("runs/first/metrics.csv", name)
+    names = re.findall(r"\blr-[\w/]+", Path("runs/first/metrics.csv").read_text())
+    rates = _column("runs/first/metrics.csv", names[0])
     assert len(rates) == 10
     top = rates.index(max(rates))
     assert top == 5
@@ -111,7 +114,7 @@ def test_averaged_weights_are_what_is_judged_and_kept(workdir: Path) -> None:
     content = _load("runs/first/checkpoints/best.ckpt")
     averaged, current = content["state_dict"], content["current_model_state"]
     assert not all(torch.equal(averaged[key], current[key]) for key in averaged)
-    main(["validate", "--trainer.limit_val_batches", "20"])
+    main(["validate", *QUICK])
     assert _column("runs/first/metrics-validate.csv", "val_loss") == [
         pytest.approx(_column("runs/first/metrics.csv", "val_loss")[-1])
     ]

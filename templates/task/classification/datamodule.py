@@ -7,7 +7,7 @@ each, and whether it was malignant. Your own table is a matter of configuration:
 """
 
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import polars as pl
 import torch
@@ -30,6 +30,15 @@ BREAST_CANCER = [
     *(f"worst {name}" for name in MEASURED),
     "diagnosis",
 ]
+
+
+class Fitted(TypedDict):
+    """What was measured on the training rows, in plain values: a checkpoint loads with `weights_only=True`."""
+
+    target: str  # declared, or the command line would take the class "1" of a checkpoint for a number
+    classes: list[str]
+    numbers: dict[str, list[float]]
+    categories: dict[str, list[str]]
 
 
 class LitDataModule(LightningDataModule):
@@ -65,7 +74,7 @@ class LitDataModule(LightningDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
         split_seed: int = 0,
-        fitted: dict[str, Any] | None = None,
+        fitted: Fitted | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -159,19 +168,18 @@ class LitDataModule(LightningDataModule):
         return splits
 
     @cached_property
-    def fitted(self) -> dict[str, Any]:
+    def fitted(self) -> Fitted:
         """What was measured on the training rows; every checkpoint holds it."""
         if self.hparams["fitted"] is None:
             (features, target), train = self.columns, self.splits["train"]
             encoder = Encoder.measure(self.table, features, self.categorical, train)
-            # Plain values, so that the checkpoint loads with `weights_only=True`
-            self.hparams["fitted"] = {
-                "target": target,
-                "classes": self._classes(self.table),
-                "numbers": encoder.numbers,
-                "categories": encoder.categories,
-            }
-        return dict(self.hparams["fitted"])
+            self.hparams["fitted"] = Fitted(
+                target=target,
+                classes=self._classes(self.table),
+                numbers=encoder.numbers,
+                categories=encoder.categories,
+            )
+        return self.hparams["fitted"]
 
     def _read(self, columns: list[str]) -> Table:
         if self.path is not None:

@@ -174,8 +174,10 @@ def test_categories_are_numbered_and_the_unknown_is_0(tmp_path: Path) -> None:
     assert codes.tolist() == [[1], [0]]
 
 
-def test_numbers_may_be_classes(tmp_path: Path) -> None:
-    datamodule = _ready(path=_table(tmp_path, kind=[3, 7] * 10), target="kind")
-    decoded = datamodule.decode(torch.tensor([[0.0, 9.0]]))
-    assert decoded["kind"] == ["7"]
-    assert decoded["probability_7"] == pytest.approx([1.0], abs=1e-3)
+def test_numbers_may_be_classes_and_categories(workdir: Path) -> None:
+    path = _table(workdir, kind=[3, 7] * 10)
+    main(["fit", "--data.path", path, "--data.target", "kind", "--data.categorical", "[size]"])
+    main(["predict"])
+    [predictions] = Path("runs").glob("*/predictions.csv")
+    assert set(pl.read_csv(predictions)["kind"]) <= {3, 7}
+    assert load_run(predictions.parent).datamodule.hparams["fitted"]["classes"] == ["3", "7"]

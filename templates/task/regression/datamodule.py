@@ -7,7 +7,7 @@ the disease had progressed a year later. Your own table is a matter of configura
 """
 
 from functools import cached_property
-from typing import Any
+from typing import Any, TypedDict
 
 import polars as pl
 import torch
@@ -22,6 +22,16 @@ from .engine.split import deal
 from .engine.table import Encoder, Table, column_names
 
 DIABETES = ["age", "sex", "bmi", "bp", "s1", "s2", "s3", "s4", "s5", "s6", "progression"]
+
+
+class Fitted(TypedDict):
+    """What was measured on the training rows, in plain values: a checkpoint loads with `weights_only=True`."""
+
+    target: str  # declared, or the command line would take a column "1" of a checkpoint for a number
+    target_mean: float
+    target_std: float
+    numbers: dict[str, list[float]]
+    categories: dict[str, list[str]]
 
 
 class LitDataModule(LightningDataModule):
@@ -57,7 +67,7 @@ class LitDataModule(LightningDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
         split_seed: int = 0,
-        fitted: dict[str, Any] | None = None,
+        fitted: Fitted | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
@@ -79,7 +89,7 @@ class LitDataModule(LightningDataModule):
     @property
     def target_std(self) -> float:
         """Standard deviation of the target in the training rows, in its own unit."""
-        return float(self.fitted["target_std"])
+        return self.fitted["target_std"]
 
     def setup(self, stage: str) -> None:
         """Read, split and encode."""
@@ -141,21 +151,20 @@ class LitDataModule(LightningDataModule):
         return splits
 
     @cached_property
-    def fitted(self) -> dict[str, Any]:
+    def fitted(self) -> Fitted:
         """What was measured on the training rows; every checkpoint holds it."""
         if self.hparams["fitted"] is None:
             (features, target), train = self.columns, self.splits["train"]
             encoder = Encoder.measure(self.table, features, self.categorical, train)
             y = self.table.numbers(target)[train]
-            # Plain values, so that the checkpoint loads with `weights_only=True`
-            self.hparams["fitted"] = {
-                "target": target,
-                "target_mean": y.mean().item(),
-                "target_std": y.std(correction=0).item() or 1.0,
-                "numbers": encoder.numbers,
-                "categories": encoder.categories,
-            }
-        return dict(self.hparams["fitted"])
+            self.hparams["fitted"] = Fitted(
+                target=target,
+                target_mean=y.mean().item(),
+                target_std=y.std(correction=0).item() or 1.0,
+                numbers=encoder.numbers,
+                categories=encoder.categories,
+            )
+        return self.hparams["fitted"]
 
     def _read(self, columns: list[str]) -> Table:
         if self.path is not None:

@@ -148,6 +148,13 @@ def test_every_category_gets_a_column(tmp_path: Path) -> None:
     assert _ready(path=_table(tmp_path), target="price", categorical=["size"]).in_features == 14 + 3
 
 
+def test_numbers_may_be_categories(workdir: Path) -> None:
+    main(["fit", "--data.path", _table(workdir), "--data.target", "price", "--data.categorical", "[size]"])
+    main(["predict"])
+    [predictions] = Path("runs").glob("*/predictions.csv")
+    assert load_run(predictions.parent).datamodule.hparams["fitted"]["categories"]["size"][0] == "0.0"
+
+
 def test_predictions_come_back_in_the_unit_of_the_target(tmp_path: Path) -> None:
     datamodule = _ready(path=_table(tmp_path, price=[100 + i for i in range(20)]), target="price")
     [mean] = datamodule.decode(torch.zeros(1, 1))["price"]

@@ -8,8 +8,8 @@ It is Lightning's own CLI, with what its users trip over mended: see `CLI`.
 """
 
 import io
-import json
 import logging
+import math
 import pickle
 import shutil
 import sys
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 import torch
+import yaml
 from jsonargparse.typing import OpenUnitInterval, PositiveInt
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
@@ -124,7 +125,8 @@ class CLI(LightningCLI):
             self.checkpoint = runs.find_checkpoint(self.root, given.ckpt_path)
             # As if it were the first --config: it comes after the defaults and before all that was typed.
             position = argv.index(subcommand) + 1
-            saved = ["--config", json.dumps(_saved_settings(self.checkpoint))]
+            settings = yaml.safe_dump(_saved_settings(self.checkpoint), default_flow_style=True, width=math.inf)
+            saved = ["--config", settings]
             self.config = parser.parse_args([*argv[:position], *saved, *argv[position:]])
             self.config[subcommand].ckpt_path = str(self.checkpoint)
 

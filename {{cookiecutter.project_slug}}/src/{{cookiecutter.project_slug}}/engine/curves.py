@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING, Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from .loggers import save_picture
 from .metrics import Curve, read_curves, run_folder
-from .report import save_picture
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -4,9 +4,21 @@ Another kind of logger is one more `case` here; until then it gets the numbers a
 """
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
+from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+
+def save_picture(trainer: Trainer, figure: "Figure", path: Path) -> None:
+    """Write a figure, and send it to every logger."""
+    figure.savefig(path, dpi=120)
+    for logger in trainer.loggers:
+        log_picture(logger, path, trainer.global_step)
 
 
 def log_picture(logger: Logger, path: Path, step: int) -> None:

@@ -34,7 +34,7 @@ class PredictionWriter(BasePredictionWriter):
         folder = run_folder(trainer)
         if folder is not None and trainer.is_global_zero and rows:
             folder.mkdir(parents=True, exist_ok=True)
-            with (folder / "predictions.csv").open("w", newline="") as file:
+            with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, fieldnames=list(rows[0]))
                 writer.writeheader()
                 writer.writerows(sorted(rows, key=lambda row: row["row"]))

@@ -42,7 +42,6 @@ ALWAYS = {
     "src/seed/engine/loggers.py",
     "src/seed/engine/metrics.py",
     "src/seed/engine/predictions.py",
-    "src/seed/engine/report.py",
     "src/seed/engine/resume.py",
     "src/seed/engine/runs.py",
     "src/seed/engine/schedule.py",
@@ -61,10 +60,12 @@ SOMETIMES = {
     ("ci", "github"): {".github/workflows/ci.yml"},
     ("ci", "gitlab"): {".gitlab-ci.yml"},
     ("logger", "wandb"): {"src/seed/engine/weights_and_biases.py"},
-    ("task", "regression"): {f"src/seed/engine/{name}.py" for name in ("batches", "split", "table")},
-    ("task", "classification"): {f"src/seed/engine/{name}.py" for name in ("batches", "confusion", "split", "table")},
-    ("task", "image_classification"): {f"src/seed/engine/{name}.py" for name in ("confusion", "split")},
-    ("task", "language_model"): {"src/seed/engine/batches.py"},
+    ("task", "regression"): {f"src/seed/engine/{name}.py" for name in ("batches", "report", "split", "table")},
+    ("task", "classification"): {
+        f"src/seed/engine/{name}.py" for name in ("batches", "confusion", "report", "split", "table")
+    },
+    ("task", "image_classification"): {f"src/seed/engine/{name}.py" for name in ("confusion", "report", "split")},
+    ("task", "language_model"): {"src/seed/engine/text.py"},
 }
 
 
@@ -105,9 +106,11 @@ def test_a_project_is_exactly_these_files_and_every_tool_reads_them(render: Rend
     _tool("ruff", "format", "--check", ".", cwd=project)
 
 
-def test_a_name_of_64_characters_is_formatted_as_well(render: Render) -> None:
-    assert len(LONGEST) == 64
-    project = render(project_slug=LONGEST)
+@pytest.mark.parametrize("task", CHOICES["task"])
+@pytest.mark.parametrize("slug", ["a", LONGEST])
+def test_a_name_of_1_or_64_characters_is_formatted_as_well(render: Render, slug: str, task: str) -> None:
+    assert len(slug) in (1, 64)
+    project = render(project_slug=slug, task=task)
     _tool("ruff", "check", ".", cwd=project)
     _tool("ruff", "format", "--check", ".", cwd=project)
 

@@ -55,3 +55,34 @@ def test_classification_reaches_its_accuracy(render: Render) -> None:
     train(project, "fit", "--name", "first")
     train(project, "test")
     assert results(project / "runs/first/metrics-test.csv")["test_accuracy"] >= 0.95
+
+
+def test_image_classification_reaches_its_accuracy(render: Render) -> None:
+    project = render(task="image_classification", logger="csv")
+    train(project, "fit", "--name", "first")
+    train(project, "test")
+    assert results(project / "runs/first/metrics-test.csv")["test_accuracy"] >= 0.98
+
+
+def test_the_language_model_knows_more_than_frequencies_after_its_smoke_epoch(render: Render) -> None:
+    project = render(task="language_model", logger="csv")
+    train(project, "fit", "--name", "first", "--config", "configs/smoke.yaml", "--trainer.limit_val_batches", "1.0")
+    code = """
+from my_lightning_project.datamodule import LitDataModule
+data = LitDataModule()
+data.setup("fit")
+train, val, test = (starts.start for starts in data.splits.values())
+counts = data.corpus[train:val].long().bincount(minlength=data.vocab_size).double() + 1
+print(-(counts / counts.sum())[data.corpus[val:test].long()].log().mean().item())
+"""
+    unigram = float(in_project(project, "-c", code).stdout.splitlines()[-1])
+    assert unigram == pytest.approx(3.22, abs=0.05)  # the README's figure, of this Python's text
+    assert results(project / "runs/first/metrics.csv")["val_loss"] < unigram - 0.3
+
+
+def test_a_compiler_makes_the_same_model(render: Render) -> None:
+    project = render(task="regression", logger="csv")
+    train(project, "fit", "--name", "plain", "--config", "configs/smoke.yaml")
+    train(project, "fit", "--name", "compiled", "--config", "configs/smoke.yaml", "--compile", "inductor")
+    plain, compiled = (results(project / f"runs/{name}/metrics.csv")["val_loss"] for name in ("plain", "compiled"))
+    assert compiled == pytest.approx(plain, rel=1e-4)

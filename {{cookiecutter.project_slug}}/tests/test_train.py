@@ -204,7 +204,11 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(
 
 
 def test_importing_the_package_stays_light() -> None:
-    code = "import sys, {{ cookiecutter.project_slug }}; print({'torch', 'lightning'} & set(sys.modules))"
+    code = """
+import sys
+import {{ cookiecutter.project_slug }}
+print({"torch", "lightning"} & set(sys.modules))
+"""
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
 
 

@@ -1,15 +1,11 @@
 """What to look at after a validation or a test: which class is taken for which, and the worst mistakes."""
 
-from typing import TYPE_CHECKING
-
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from .datamodule import LitDataModule
 from .engine.confusion import draw_confusion, worst_mistakes
 from .engine.report import Report
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 SHOWN = 16  # mistakes
 ACROSS = 4  # of them
@@ -18,16 +14,14 @@ ACROSS = 4  # of them
 class LitReport(Report):
     """Draw the confusion matrix, and a sheet of the worst mistakes."""
 
-    def draw(self, datamodule: LitDataModule, split: str, outputs: dict[str, Tensor]) -> "dict[str, Figure]":
+    def draw(self, datamodule: LitDataModule, split: str, outputs: dict[str, Tensor]) -> dict[str, Figure]:
         figures = {"confusion": draw_confusion(outputs["y_hat"], outputs["y"], datamodule.fitted["classes"])}
         if mistakes := self._draw_mistakes(datamodule, split, outputs):
             figures["mistakes"] = mistakes
         return figures
 
-    def _draw_mistakes(self, datamodule: LitDataModule, split: str, outputs: dict[str, Tensor]) -> "Figure | None":
+    def _draw_mistakes(self, datamodule: LitDataModule, split: str, outputs: dict[str, Tensor]) -> Figure | None:
         """Draw the images that were given to a wrong class with the highest probability."""
-        from matplotlib.figure import Figure  # slow, and needed only here
-
         classes = datamodule.fitted["classes"]
         mistakes = worst_mistakes(outputs["y_hat"], outputs["y"])[:SHOWN]
         if not mistakes:

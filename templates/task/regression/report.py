@@ -1,22 +1,16 @@
 """What to look at after a validation or a test: predicted against true."""
 
-from typing import TYPE_CHECKING
-
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from .datamodule import LitDataModule
 from .engine.report import Report
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
 
 class LitReport(Report):
     """Draw every row's prediction over its true value, in the target's own unit."""
 
-    def draw(self, datamodule: LitDataModule, split: str, outputs: dict[str, Tensor]) -> "dict[str, Figure]":
-        from matplotlib.figure import Figure  # slow, and needed only here
-
+    def draw(self, datamodule: LitDataModule, split: str, outputs: dict[str, Tensor]) -> dict[str, Figure]:
         [(target, predicted)] = datamodule.decode(outputs["y_hat"]).items()
         [true] = datamodule.decode(outputs["y"]).values()
         figure = Figure(figsize=(5, 5), layout="constrained")

@@ -1,14 +1,12 @@
 """The learning curves, beginning before the first step, drawn into the run's folder."""
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from matplotlib.figure import Figure
 
 from .loggers import save_picture
 from .metrics import Curve, read_curves, run_folder
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
 
 class LearningCurves(Callback):
@@ -42,10 +40,8 @@ class LearningCurves(Callback):
             save_picture(trainer, draw(curves), folder / "curves.png")
 
 
-def draw(curves: dict[str, Curve]) -> "Figure":
+def draw(curves: dict[str, Curve]) -> Figure:
     """Draw train_x and val_x into one panel for every x."""
-    from matplotlib.figure import Figure  # slow, and needed only here
-
     panels: dict[str, dict[str, Curve]] = {}
     for name, curve in curves.items():
         stage, _, metric = name.partition("_")

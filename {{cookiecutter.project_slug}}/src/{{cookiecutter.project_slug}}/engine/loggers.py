@@ -4,17 +4,15 @@ Another kind of logger is one more `case` here; until then it gets the numbers a
 """
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from matplotlib.figure import Figure
+from matplotlib.image import imread
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
 
-
-def save_picture(trainer: Trainer, figure: "Figure", path: Path) -> None:
+def save_picture(trainer: Trainer, figure: Figure, path: Path) -> None:
     """Write a figure, and send it to every logger."""
     figure.savefig(path, dpi=120)
     for logger in trainer.loggers:
@@ -25,8 +23,6 @@ def log_picture(logger: Logger, path: Path, step: int) -> None:
     """Send a PNG file, under its own name."""
     match logger:
         case TensorBoardLogger():
-            from matplotlib.image import imread  # slow, and needed only here
-
             logger.experiment.add_image(path.stem, imread(path)[:, :, :3], step, dataformats="HWC")
         case WandbLogger():
             logger.log_image(path.stem, [str(path)])

@@ -7,6 +7,8 @@ runs/<name>/
     checkpoints/    best.ckpt by validation loss, last.ckpt to go on from
 """
 
+from __future__ import annotations
+
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -14,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from .errors import InputError
 
-if TYPE_CHECKING:  # this module is part of `import {{ cookiecutter.project_slug }}`, which stays light
+if TYPE_CHECKING:  # importing the package imports this module, and stays light
     from lightning.pytorch import LightningDataModule, LightningModule
 
 CHECKPOINTS = "checkpoints"
@@ -28,8 +30,8 @@ class Run(NamedTuple):
         datamodule: Holds scales, categories, vocabulary or class names; `setup()` reads the data.
     """
 
-    model: "LightningModule"
-    datamodule: "LightningDataModule"
+    model: LightningModule
+    datamodule: LightningDataModule
 
     def predict(self, **data: Any) -> dict[str, list[Any]]:
         """Predict for new data: `run.predict(path="new.csv")`.

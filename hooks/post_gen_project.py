@@ -66,7 +66,7 @@ try:
     import torch
 except Exception as error:
     lacks("a torch that can be imported (" + str(error).splitlines()[0] + ")")
-device = torch.accelerator.current_accelerator()
+device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
 print(json.dumps({
     "python": sys.version.split()[0],
     "torch": torch.__version__,

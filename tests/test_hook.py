@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 from conftest import REPO, load_hook
 
@@ -133,6 +134,9 @@ def test_a_python_is_asked_what_it_has(tmp_path: Path) -> None:
     pyproject.write_text('[project]\ndependencies = ["torch>=2", "lightning>=2.6.6"]')
     has = HOOK.probe(sys.executable, "3.11", ENVIRONMENT)
     assert set(has) == {"python", "torch", "device"}
+    # A PyTorch that was built for CUDA names it also where there is none.
+    there = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
+    assert has["device"] == (there.type if there else "cpu")
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,7 @@ def test_an_interrupted_smoke_epoch_leaves_a_whole_project_and_no_process(tmp_pa
     command = [sys.executable, "-m", "cookiecutter", "--no-input", "--default-config", "-o", str(tmp_path), str(REPO)]
     child, terminal = pty.fork()
     if child == 0:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a shell has its background jobs ignore it
         os.execvpe(command[0], command, environment)
     said = ""
     while "Training one smoke epoch" not in said:

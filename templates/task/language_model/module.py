@@ -86,8 +86,7 @@ class Transformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map tokens to scores; see `LitModel.forward`."""
-        positions = torch.arange(x.shape[1]).type_as(x)
-        h = self.dropout(self.tokens(x) + self.positions(positions))
+        h = self.dropout(self.tokens(x) + self.positions.weight[: x.shape[1]])
         for block in self.blocks:
             h = block(h)
         return functional.linear(self.norm(h), self.tokens.weight)  # tied: a token is read and written alike
@@ -191,7 +190,8 @@ class LitModel(LightningModule):
             Tokens of shape (batch, tokens + new_tokens).
         """
         for _ in range(self.new_tokens):
-            scores = self(x[:, -self.block_size :])[:, -1].float() / self.temperature
+            # The network itself: --compile makes this class anew for other lengths and modes.
+            scores = self.network(x[:, -self.block_size :])[:, -1].float() / self.temperature
             scores, candidates = scores.topk(min(self.top_k, scores.shape[-1]))
             # Chance is drawn in one place for all kinds of hardware, and so is the same on each.
             chance = torch.rand(len(x), 1, generator=generator).type_as(scores)

@@ -10,9 +10,11 @@ from .engine.metrics import run_folder
 
 
 class LitReport(Callback):
-    """Add a generated text to samples.txt after each validation, also to that of the untrained model."""
+    """Add a generated text to samples.txt after each validation, in training, also to that of the untrained model."""
 
     def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn != "fit":
+            return  # by itself, a validation knows no step
         model: Any = pl_module
         datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
         prompt = datamodule.encode(datamodule.prompts[0])

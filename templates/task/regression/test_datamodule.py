@@ -103,7 +103,7 @@ def test_a_bad_value_is_named(tmp_path: Path, columns: dict[str, Any], message: 
         ("empty.csv", "", "is empty"),
         ("target.csv", "price\n1\n2\n", "no column besides the target 'price'"),
         ("header.csv", "size,price\n", "no rows"),
-        ("one.csv", "size,price\n1,2\n", "1 rows leave 0 for the val split"),
+        ("one.csv", "size,price\n1,2\n", "1 rows leave 1 for the train split: add rows"),
         ("table.xlsx", "", "ends in .csv or .parquet"),
         ("latin.csv", b"size,price\n\xe9,1\n", "cannot be read"),
     ],

@@ -125,7 +125,8 @@ class CLI(LightningCLI):
             self.checkpoint = runs.find_checkpoint(self.root, given.ckpt_path)
             # As if it were the first --config: it comes after the defaults and before all that was typed.
             position = argv.index(subcommand) + 1
-            settings = yaml.safe_dump(_saved_settings(self.checkpoint), default_flow_style=True, width=math.inf)
+            # In their own order: that of the columns is the order of the model's inputs.
+            settings = yaml.safe_dump(_saved_settings(self.checkpoint), sort_keys=False, width=math.inf)
             saved = ["--config", settings]
             self.config = parser.parse_args([*argv[:position], *saved, *argv[position:]])
             self.config[subcommand].ckpt_path = str(self.checkpoint)

@@ -24,6 +24,32 @@ def test_the_values_of_an_option_hold_the_same_files(option: str) -> None:
     assert len(names) == 1
 
 
+def _names(task: str, file: str, kind: str | None) -> list[str]:
+    """List the functions of a task's file, or of a class in it, in their order."""
+    body = ast.parse((REPO / "templates" / "task" / task / file).read_text()).body
+    if kind:
+        [body] = [node.body for node in body if isinstance(node, ast.ClassDef) and node.name == kind]
+    return [node.name for node in body if isinstance(node, ast.FunctionDef) and (kind or node.name.startswith("test_"))]
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "at_least"),
+    [
+        ("module.py", "LitModel", 8),
+        ("datamodule.py", "LitDataModule", 10),
+        ("test_module.py", None, 5),
+        ("test_datamodule.py", None, 8),
+        ("test_report.py", None, 1),
+    ],
+)
+def test_all_tasks_have_the_same_functions_in_the_same_order(file: str, kind: str | None, at_least: int) -> None:
+    names = {task: _names(task, file, kind) for task in CHOICES["task"]}
+    common = set.intersection(*map(set, names.values()))
+    assert len(common) >= at_least
+    orders = {task: [name for name in each if name in common] for task, each in names.items()}
+    assert len(set(map(tuple, orders.values()))) == 1, orders
+
+
 def test_every_question_is_put_in_words() -> None:
     asked = {key for key in QUESTIONS if not key.startswith("_")}
     assert set(QUESTIONS["__prompts__"]) == asked

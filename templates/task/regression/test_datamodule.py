@@ -124,6 +124,11 @@ def test_a_missing_column_is_named(tmp_path: Path) -> None:
         _ready(path=_table(tmp_path))
 
 
+def test_fractions_that_leave_nothing_to_train_on_are_named() -> None:
+    with pytest.raises(InputError, match="less than 1 together"):
+        _ready(val_fraction=0.6, test_fraction=0.6)
+
+
 def test_a_column_renamed_since_training_is_named(tmp_path: Path) -> None:
     fitted = _ready(path=_table(tmp_path), target="price").fitted
     new = tmp_path / "new.csv"

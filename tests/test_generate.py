@@ -188,8 +188,12 @@ def test_a_model_is_sharded_over_two_processes_and_goes_on_from_its_checkpoint(r
     project = render(logger="csv")
     spread = ["--config", "configs/smoke.yaml", "--config", "configs/strategy/fsdp.yaml", "--trainer.devices", "2"]
     train(project, "fit", "--name", "first", *spread)
-    train(project, "fit", "--ckpt_path", "last", "--trainer.max_epochs", "2", *spread)
+    train(project, "fit", "--ckpt_path", "last", *spread, "--trainer.max_epochs", "3")  # an option after a file wins
     train(project, "test", "--trainer.accelerator", "cpu")  # and serves one process afterwards
+    with (project / "runs/first/metrics.csv").open(newline="") as file:
+        losses = [float(row["val_loss"]) for row in csv.DictReader(file) if row["epoch"] and row["val_loss"]]
+    assert len(losses) == 3
+    assert losses == sorted(losses, reverse=True)
     with (project / "runs/first/metrics-test.csv").open(newline="") as file:
         assert float(next(csv.DictReader(file))["test_loss"]) < 1
 

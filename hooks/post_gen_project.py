@@ -1,8 +1,9 @@
 """Train one smoke epoch with the project that has just been written, and say what happened.
 
 This runs the user's own command in a clean child process, with a Python that has what the project needs.
-Where there is none it makes the project's `.venv`, which the user needs next anyway. It reads no input,
-prints ASCII, and leaves nothing of the smoke run behind.
+Where there is none it makes the project's `.venv`, which the user needs next anyway. A project that trains becomes
+a git repository with a first commit, unless it lies in one. All this reads no input, pushes nothing, prints ASCII,
+and leaves nothing of the smoke run behind.
 
     LIT_TEMPLATE_VERIFY   auto, require or skip: wins over the answer `verify`
     LIT_TEMPLATE_PYTHON   the Python to train with
@@ -56,16 +57,16 @@ with open("pyproject.toml", "rb") as file:
     dependencies = tomllib.load(file)["project"]["dependencies"]
 for requirement in map(Requirement, dependencies):
     try:
-        if requirement.specifier.contains(version(requirement.name), prereleases=True):
-            continue
+        has = version(requirement.name)
     except PackageNotFoundError:
-        pass
-    lacks(str(requirement))
+        lacks(str(requirement))
+    if not requirement.specifier.contains(has, prereleases=True):
+        lacks(f"{requirement} (it has {has})")
 try:
     import lightning.pytorch
     import torch
 except Exception as error:
-    lacks("a torch that can be imported (" + str(error).splitlines()[0] + ")")
+    lacks("a torch that can be imported (" + (str(error).splitlines() or [type(error).__name__])[0] + ")")
 device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
 print(json.dumps({
     "python": sys.version.split()[0],
@@ -186,13 +187,15 @@ def find_python(oldest, environ, environment):
         if "lacks" in found:
             raise NotVerified(f"LIT_TEMPLATE_PYTHON ({chosen}) lacks {found['lacks']}")
         return chosen, found
-    base = None
+    base, lacking = None, []
     for python in candidates(environ):
         found = probe(python, oldest, environment)
         if "lacks" not in found:
             return python, found
+        lacking.append(f"  {python} lacks {found['lacks']}")
         if found["mendable"]:
             base = base or python
+    say("\n".join(["No Python here has what the project needs:", *lacking]))
     return base, None
 
 
@@ -200,9 +203,9 @@ def install(base, oldest, environment):
     """Make the project's `.venv` with all it needs, showing the installer's own progress."""
     if base is None and not shutil.which("uv"):
         raise NotVerified(f"there is no Python {oldest} or newer here, nor uv to fetch one")
-    say("No Python here has what the project needs: making its .venv (PyTorch is large, this takes minutes)")
+    say("Making the project's own .venv (PyTorch is large, this takes minutes)")
     if uv := shutil.which("uv"):
-        environment = environment | {"UV_COMPILE_BYTECODE": "1"}  # or the first run compiles for ten seconds
+        environment = {"UV_COMPILE_BYTECODE": "1"} | environment  # or the first run compiles for ten seconds
         steps = [
             [uv, "venv", "--quiet", "--allow-existing", "--python", base or f">={oldest}", ".venv"],
             [uv, "pip", "install", "--python", VENV_PYTHON, "--editable", ".", "--group", "dev"],
@@ -290,6 +293,61 @@ def verify(package, oldest, environ):
     return python
 
 
+def git(*arguments, **options):
+    """Run git in the current folder, whatever repository, editor or hooks our caller has.
+
+    Returns:
+        Exit status and all that it printed.
+    """
+    place = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+    environment = {key: value for key, value in os.environ.items() if key not in place}
+    environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
+    settings = {
+        "core.hooksPath": os.devnull,  # hooks of a template folder
+        "commit.gpgSign": "false",  # it may ask for a passphrase
+        "user.useConfigOnly": "true",  # or git would make up an address
+    }
+    given = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
+    return run(["git", *given, *arguments], stdout=subprocess.PIPE, env=environment, **options)
+
+
+def start_repository(python, environment):
+    """Make the project a git repository on `main` with a first commit and pre-commit's hook, and say what came of it.
+
+    Nothing of this is needed, so no failure is an error.
+
+    Returns:
+        Whether there is a first commit.
+    """
+    if not shutil.which("git"):
+        return False
+    status, said = git("rev-parse", "--is-inside-work-tree")
+    if status == 0:
+        return False  # it is part of a repository, whose owner commits
+    if "not a git repository" not in said:
+        say(f"git: no repository was made: {said.splitlines()[-1] if said else status}")
+        return False
+    for step in (
+        ["init", "--quiet"],
+        ["symbolic-ref", "HEAD", "refs/heads/main"],  # as `--initial-branch` does since git 2.28
+        ["add", "--all"],
+        ["commit", "--quiet", "--message", "Start from lit-template"],
+    ):
+        status, said = git(*step)
+        if status:
+            say(f"git: `git {step[0]}` is left to you: {said.splitlines()[-1] if said else status}")
+            break
+    committed = status == 0
+    if committed:
+        say("git: a repository on main, with a first commit")
+    status, _ = run([python, "-m", "pre_commit", "install"], stdout=subprocess.PIPE, env=environment)
+    if status == 0:
+        say("git: pre-commit looks at every commit from now on (with the environment active)")
+    else:
+        say("git: `pre-commit install` is left to you, once the tools are installed")
+    return committed
+
+
 def next_commands(package, python):
     """List the three commands that the user types next.
 
@@ -344,13 +402,15 @@ def main(answers, environ=os.environ):
     for number in INTERRUPTS:
         signal.signal(number, interrupted)
     mode = environ.get("LIT_TEMPLATE_VERIFY") or answers["verify"]
-    python = None
+    python, committed = None, False
     try:
         if mode not in ("auto", "require", "skip"):
             raise NotVerified("LIT_TEMPLATE_VERIFY must be auto, require or skip")
         if mode == "skip":
             raise NotVerified("as you asked")
         python = verify(package, answers["python_version"], environ)
+        with contextlib.suppress(OSError, KeyboardInterrupt):
+            committed = start_repository(python, child_environment(environ))
     except Broken as error:
         say(str(error))
         say("FAILED: the project does not train, for the reason above (--keep-project-on-failure lets you look at it)")
@@ -364,6 +424,8 @@ def main(answers, environ=os.environ):
     say("Next:")
     for command in next_commands(package, python):
         say(f"  {command}")
+    if committed and "_output_dir" not in answers:  # cruft writes its file when we have ended
+        say("  git add .cruft.json && git commit --amend --no-edit")
     return 0
 
 

@@ -8,29 +8,44 @@ if __name__ == "__main__":
 import json
 import keyword
 import re
+import unicodedata
 
-# Import names of what a rendered project depends on: a package of the same name would hide it.
+# What a rendered project depends on, by the name it is installed and the name it is imported by, and the best known
+# of what these bring along: a package of the same name would hide it, or be hidden.
 DEPENDENCIES = (
-    "hatchling jsonargparse lightning matplotlib mlflow mypy numpy pandas pip polars pre_commit pytest "
-    "pytorch_lightning rich ruff scipy setuptools sklearn tensorboard torch torchmetrics torchvision wandb yaml"
+    "absl aiohttp alembic attr attrs certifi click cookiecutter cryptography cycler databricks detect_secrets docker "
+    "docstring_parser filelock flask fsspec functorch git gitdb google grpc grpcio hatch hatchling hypothesis idna "
+    "jinja2 joblib jsonargparse kiwisolver lightning lightning_fabric lightning_utilities markdown markupsafe "
+    "matplotlib mlflow mpl_toolkits mpmath multidict mypy mypy_extensions mypyc networkx numpy nvidia opentelemetry "
+    "packaging pandas pathspec pil pillow pip pkg_resources platformdirs pluggy polars pre_commit pre_commit_hooks "
+    "propcache protobuf psutil py pyarrow pydantic pydantic_core pygments pylab pyparsing pytest pytorch "
+    "pytorch_lightning pyyaml requests rich ruff scikit_learn scipy sentry_sdk setuptools six sklearn sqlalchemy "
+    "sympy tensorboard tensorflow threadpoolctl torch torch_xla torchaudio torchgen torchmetrics torchvision tqdm "
+    "triton types_pyyaml typeshed_client typing_extensions urllib3 uv uvicorn virtualenv wandb werkzeug wheel yaml "
+    "yaml_stubs yarl"
 ).split()
-LAYOUT = "build configs data dist docs runs src test tests".split()
+LAYOUT = "build checkpoints configs data dist docs hooks notebooks runs src templates test tests walkthrough".split()
+# The project's own command would take the place of these in its environment.
+COMMANDS = "activate bash cd deactivate exec export ls pip3 python python2 python3 pythonw rm sh source sudo".split()
 WINDOWS = ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
 FREE_TEXT = ("project_name", "description", "author_name")
 LONGEST = {"project_name": 200, "description": 2000, "author_name": 2000}
+LONGEST_SLUG = 64
+# Marks that turn the direction of writing without being seen, so that a line reads other than it is.
+TURNS = set(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 
 
 def slug_problem(slug):
     """Say what is wrong with the name of folder, package and command; None if nothing is."""
     if not slug:
         return "is empty"
-    if len(slug) > 64:
-        return "is longer than 64 characters"
+    if len(slug) > LONGEST_SLUG:
+        return f"is longer than {LONGEST_SLUG} characters"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", slug):
         return "must begin with a letter and hold only a-z, 0-9 and _"
     if slug.endswith("_") or "__" in slug:
         return "must not end with _ or hold two in a row, which packaging tools would change"
-    if keyword.iskeyword(slug) or slug in keyword.softkwlist:
+    if keyword.iskeyword(slug) or slug in keyword.softkwlist or slug in ("true", "false", "none"):
         return "is a keyword of Python"
     if slug in sys.stdlib_module_names:
         return "is a module of Python's standard library"
@@ -38,29 +53,57 @@ def slug_problem(slug):
         return "is a package that the project depends on"
     if slug in LAYOUT:
         return "is the name of a folder in the project"
+    if slug in COMMANDS:
+        return "is a command that every shell needs"
     if slug in WINDOWS:
         return "is a device name on Windows"
     return None
 
 
+def suggestion(slug):
+    """Make of a refused slug one that is right."""
+    plain = unicodedata.normalize("NFKD", slug).encode("ascii", "ignore").decode().lower()
+    better = re.sub("[^a-z0-9]+", "_", plain).strip("_")[:LONGEST_SLUG].strip("_")
+    if not slug_problem(better):
+        return better
+    return f"lit_{better}"[:LONGEST_SLUG].strip("_") if better else "my_project"
+
+
 def text_problem(text, longest):
-    """Say what is wrong with a line of free text; None if nothing is."""
+    """Say what is wrong with a line of free text, and what would be right; None if nothing is."""
     if not text.strip():
-        return "is empty"
+        return "is empty; write one line of text"
     if len(text) > longest:
-        return f"is longer than {longest} characters"
-    if any(ord(character) < 32 or 127 <= ord(character) < 160 for character in text):
-        return "must be one line without control characters"
-    if re.search("[{][%#{]", text):
-        return "must not hold a curly bracket followed by another, by % or by #: Jinja would take it for its own"
+        return f"has {len(text)} characters; write at most {longest}"
+    if text != text.strip():
+        return "begins or ends with a blank; leave it out"
+    for place, character in enumerate(text, start=1):
+        # Control characters, the two that break a line, halves of characters: no file could bring them back.
+        unwritable = unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs")
+        if unwritable or ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF:
+            return f"holds U+{ord(character):04X} as character {place}; write one line without control characters"
+        if character in TURNS:
+            return f"holds U+{ord(character):04X} as character {place}, which turns the direction; leave it out"
+    if found := re.search("[{][%#{]|[}%#][}]", text):
+        return f"holds {found[0]!a}, which Jinja would take for its own; put a blank between the two characters"
     return None
 
 
 def problems(answers):
     """List every problem of the answers, one line each."""
-    found = [("project_slug", slug_problem(answers["project_slug"]))]
-    found += [(key, text_problem(answers[key], LONGEST[key])) for key in FREE_TEXT]
-    return [f"{key} {answers[key]!a} {problem}" for key, problem in found if problem]
+    found = []
+    slug = answers["__project_slug"]  # as it was asked for; `project_slug` is what could be made of it
+    if problem := slug_problem(slug):
+        found.append(("project_slug", slug, f"{problem}; try {suggestion(slug)}"))
+    for key in FREE_TEXT:
+        if problem := text_problem(answers[key], LONGEST[key]):
+            found.append((key, answers[key], problem))
+    return [f"{key} {short(text)} {problem}" for key, text, problem in found]
+
+
+def short(text):
+    """Quote an answer in ASCII, cut where it would fill the screen."""
+    return ascii(text if len(text) <= 70 else text[:67] + "...")
 
 
 def main(answers):

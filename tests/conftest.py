@@ -61,18 +61,45 @@ def files(project: Path) -> set[str]:
 
 
 def generate(
-    folder: Path, *args: str, python: str = sys.executable, template: Path = REPO, **environment: str
+    folder: Path,
+    *args: str,
+    python: str | Path = sys.executable,
+    template: str | Path = REPO,
+    within: tuple[str, ...] = (),
+    cwd: Path | None = None,
+    **environment: str | None,
 ) -> subprocess.CompletedProcess[str]:
-    """Run cookiecutter as a user does, hooks and all; its standard input is closed."""
+    """Run cookiecutter as a user does, hooks and all, without a terminal.
+
+    Args:
+        folder: Where the project is to be.
+        args: Further arguments and answers.
+        python: Who runs cookiecutter.
+        template: What is rendered.
+        within: The command that runs this command, such as `unshare`.
+        cwd: The folder to be in.
+        environment: Variables to set; None takes one away.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    command = [python, "-m", "cookiecutter", "--no-input", "--default-config", "-o", str(folder), str(template), *args]
+    command = [*within, str(python), "-P", "-m", "cookiecutter", "-o", str(folder)]
+    if "--replay" in args or "--replay-file" in args:
+        command += [*args, str(template)]
+    else:
+        command += ["--no-input", "--default-config", str(template), *args]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("LIT_TEMPLATE_")}
+    # The same small PyTorch for both installers.
+    inherited |= {"PIP_CONSTRAINT": str(CONSTRAINTS), "UV_CONSTRAINT": str(CONSTRAINTS)}
+    if "PIP_FIND_LINKS" in inherited:
+        inherited.setdefault("UV_FIND_LINKS", inherited["PIP_FIND_LINKS"])
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        errors="replace",
         check=False,
-        env=inherited | {"PIP_CONSTRAINT": str(CONSTRAINTS)} | environment,
+        cwd=cwd,
+        start_new_session=True,
+        env={key: value for key, value in (inherited | environment).items() if value is not None},
     )

@@ -1,69 +1,119 @@
 """Answers that cannot make a working project are refused, all at once, before a file is written."""
 
-import subprocess
+import tomllib
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
 import pytest
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
-from conftest import QUESTIONS, generate, load_hook
+from conftest import CHOICES, QUESTIONS, Render, generate, load_hook
 
 HOOK: Any = load_hook("pre_gen_project")
-GOOD = {"project_slug": "seed", "project_name": "Seed", "description": "Sows", "author_name": "Ada"}
+GOOD = {"__project_slug": "seed", "project_name": "Seed", "description": "Sows", "author_name": "Ada"}
 
 
 def test_good_answers_have_no_problem() -> None:
     assert HOOK.problems(GOOD) == []
-    assert HOOK.problems(GOOD | {"project_slug": "a" * 64, "author_name": "数 🎉 \"q\" 'q' \\ # : שלום"}) == []
+    assert HOOK.problems(GOOD | {"__project_slug": "a" * 64, "author_name": "数 🎉 \"q\" 'q' \\ # : שלום"}) == []
 
 
 @pytest.mark.parametrize(
-    ("slug", "reason"),
+    ("slug", "reason", "better"),
     [
-        ("", "empty"),
-        ("a" * 65, "longer than 64"),
-        ("My-Project", "a-z"),
-        ("2d", "begin with a letter"),
-        ("_private", "begin with a letter"),
-        ("trailing_", "must not end with _"),
-        ("two__in_a_row", "two in a row"),
-        ("grün", "a-z"),
-        ("a/b", "a-z"),
-        ("..", "a-z"),
-        ("~", "a-z"),
-        ("a b", "a-z"),
-        ("seed\n", "a-z"),
-        ("class", "keyword"),
-        ("match", "keyword"),
-        ("json", "standard library"),
-        ("torch", "depends on"),
-        ("tests", "folder in the project"),
-        ("con", "Windows"),
-        ("com1", "Windows"),
+        ("", "empty", "my_project"),
+        ("a" * 65, "longer than 64", "a" * 64),
+        ("My-Project", "a-z", "my_project"),
+        ("2d", "begin with a letter", "lit_2d"),
+        ("_private", "begin with a letter", "private"),
+        ("trailing_", "must not end with _", "trailing"),
+        ("two__in_a_row", "two in a row", "two_in_a_row"),
+        ("grün", "a-z", "grun"),
+        ("数", "a-z", "my_project"),
+        ("\uff53eed", "a-z", "seed"),
+        ("seed\u202eevil", "a-z", "seedevil"),
+        ("a/b", "a-z", "a_b"),
+        (r"a\b", "a-z", "a_b"),
+        ("../../a", "a-z", "a"),
+        ("/tmp/a", "a-z", "tmp_a"),
+        (r"C:\a", "a-z", "c_a"),
+        ("..", "a-z", "my_project"),
+        ("~", "a-z", "my_project"),
+        ("~root", "a-z", "root"),
+        (".seed", "a-z", "seed"),
+        ("seed.", "a-z", "seed"),
+        ("-seed", "a-z", "seed"),
+        (" seed ", "a-z", "seed"),
+        ("a b", "a-z", "a_b"),
+        ("seed\n", "a-z", "seed"),
+        ("class", "keyword", "lit_class"),
+        ("match", "keyword", "lit_match"),
+        ("none", "keyword", "lit_none"),
+        ("json", "standard library", "lit_json"),
+        ("torch", "depends on", "lit_torch"),
+        ("pre_commit", "depends on", "lit_pre_commit"),
+        ("pyyaml", "depends on", "lit_pyyaml"),
+        ("Scikit-Learn", "a-z", "lit_scikit_learn"),
+        ("tests", "folder in the project", "lit_tests"),
+        ("walkthrough", "folder in the project", "lit_walkthrough"),
+        ("python", "command", "lit_python"),
+        ("activate", "command", "lit_activate"),
+        ("con", "Windows", "lit_con"),
+        ("com1", "Windows", "lit_com1"),
     ],
 )
-def test_a_slug_that_cannot_be_a_package_is_refused(slug: str, reason: str) -> None:
-    [problem] = HOOK.problems(GOOD | {"project_slug": slug})
+def test_a_slug_that_cannot_be_a_package_is_refused_with_one_that_can(slug: str, reason: str, better: str) -> None:
+    [problem] = HOOK.problems(GOOD | {"__project_slug": slug})
     assert problem.startswith("project_slug ")
     assert reason in problem
-    assert "\n" not in problem
+    assert problem.endswith(f"; try {better}")
+    assert problem.isascii()
+    assert len(problem.splitlines()) == 1
+    assert HOOK.problems(GOOD | {"__project_slug": better}) == []
+
+
+def test_every_dependency_is_refused_by_the_names_of_its_package_and_of_its_import(render: Render) -> None:
+    imported: dict[str, set[str]] = {}
+    for module, packages in packages_distributions().items():
+        for package in packages:
+            imported.setdefault(canonicalize_name(package), set()).add(module)
+    for task, logger in zip(CHOICES["task"], CHOICES["logger"], strict=True):  # there are four of each
+        content = tomllib.loads((render(task=task, logger=logger) / "pyproject.toml").read_text())
+        required = content["project"]["dependencies"] + content["dependency-groups"]["dev"]
+        for package in {canonicalize_name(Requirement(text).name) for text in required}:
+            names = {package, *imported.get(package, set())}
+            for name in {name.lower().replace("-", "_") for name in names if not name.startswith("_")}:
+                assert HOOK.slug_problem(name), f"{name} of {package}"
 
 
 @pytest.mark.parametrize("key", ["project_name", "description", "author_name"])
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("  ", "empty"),
-        ("a" * 2001, "longer than"),
-        ("two\nlines", "one line"),
-        ("\x1b[0m", "control"),
+        ("  ", "is empty"),
+        ("a" * 2001, "has 2001 characters; write at most"),
+        (" a", "begins or ends with a blank"),
+        ("a\u3000", "begins or ends with a blank"),
+        ("two\nlines", "holds U+000A as character 4"),
+        ("a\x1b[0m", "holds U+001B"),
+        ("a\x85b", "holds U+0085"),
+        ("a\u2028b", "holds U+2028"),
+        ("a\ud800b", "holds U+D800"),
+        ("a\ufffeb", "holds U+FFFE"),
+        ("a\u202eb", "turns the direction"),
         ("{{ x }}", "Jinja"),
+        ("a {% x", "Jinja"),
+        ("a }} b", "Jinja"),
     ],
 )
 def test_free_text_that_cannot_be_rendered_is_refused(key: str, text: str, reason: str) -> None:
     [problem] = HOOK.problems(GOOD | {key: text})
     assert problem.startswith(f"{key} ")
     assert reason in problem
+    assert problem.isascii()
+    assert len(problem.splitlines()) == 1
 
 
 def test_the_default_answers_are_good() -> None:
@@ -72,9 +122,23 @@ def test_the_default_answers_are_good() -> None:
     )
 
 
-def test_all_problems_are_reported_at_once_and_nothing_is_left(tmp_path: Path) -> None:
-    result: subprocess.CompletedProcess[str] = generate(tmp_path, "project_slug=torch", "author_name= ")
-    assert result.returncode != 0
+@pytest.mark.parametrize("slug", ["torch", "", "a/b", "../escaped", "/escaped/from/here", "..", "~", "a b", "con"])
+def test_all_problems_are_reported_at_once_and_nothing_is_left(tmp_path: Path, slug: str) -> None:
+    slug = slug.replace("/escaped/", f"{tmp_path}/escaped/") if slug.startswith("/") else slug
+    folder = tmp_path / "here"
+    result = generate(folder, f"project_slug={slug}", "author_name= ", "description=a\tb")
+    assert result.returncode == 1
     lines = [line for line in result.stdout.splitlines() if line.startswith("lit-template:")]
-    assert [line.split()[1] for line in lines] == ["project_slug", "author_name"]
-    assert list(tmp_path.iterdir()) == []
+    assert [line.split()[1] for line in lines] == ["project_slug", "description", "author_name"]
+    assert list(tmp_path.rglob("*")) == [folder]
+
+
+def test_a_project_that_is_there_survives_bad_answers(tmp_path: Path) -> None:
+    (tmp_path / "a_b").mkdir()
+    (tmp_path / "a_b" / "mine.txt").write_text("mine")
+    assert generate(tmp_path, "--overwrite-if-exists", "project_slug=a-b").returncode == 1
+    assert [path.name for path in (tmp_path / "a_b").iterdir()] == ["mine.txt"]
+
+
+def test_a_long_name_gives_a_slug_that_is_accepted(render: Render) -> None:
+    assert HOOK.slug_problem(render(project_name="A name " * 28).name) is None

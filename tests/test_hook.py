@@ -142,14 +142,16 @@ def test_a_python_is_asked_what_it_has(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("dependency", "oldest", "lacks", "mendable"),
     [
-        ("torch>=99", "3.11", "torch>=99", True),
+        ("torch>=99", "3.11", f"torch>=99 (it has {torch.__version__.split('+')[0]}", True),
         ("absent-package", "3.11", "absent-package", True),
         ("torch>=2", "3.99", "Python 3.99", False),
     ],
 )
 def test_what_a_python_lacks_is_named(tmp_path: Path, dependency: str, oldest: str, lacks: str, mendable: bool) -> None:
     (tmp_path / "pyproject.toml").write_text(f'[project]\ndependencies = ["{dependency}"]')
-    assert HOOK.probe(sys.executable, oldest, ENVIRONMENT) == {"lacks": lacks, "mendable": mendable}
+    found = HOOK.probe(sys.executable, oldest, ENVIRONMENT)
+    assert found["lacks"].startswith(lacks)
+    assert found["mendable"] == mendable
 
 
 def test_without_a_python_that_is_new_enough_there_is_nothing_to_build_on(
@@ -193,6 +195,105 @@ def test_cruft_is_known_by_its_temporary_folder(tmp_path: Path) -> None:
         assert HOOK.rendered_by_cruft({}, inside)
         assert not HOOK.rendered_by_cruft({"_output_dir": folder}, inside)  # cookiecutter itself
     assert not HOOK.rendered_by_cruft({}, tmp_path)
+
+
+def git(folder: Path, *arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=folder, capture_output=True, text=True, check=True).stdout
+
+
+@pytest.fixture
+def _nobody(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave no trace of who works here: git finds neither name nor settings."""
+    for key in [key for key in os.environ if key.startswith(("GIT_", "XDG_CONFIG"))] + ["EMAIL"]:
+        monkeypatch.delenv(key, raising=False)
+    monkeypatch.setenv("HOME", str(tmp_path.parent))
+    monkeypatch.setenv("GIT_CONFIG_NOSYSTEM", "1")
+
+
+@pytest.fixture
+def _somebody(_nobody: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for role in ("AUTHOR", "COMMITTER"):
+        monkeypatch.setenv(f"GIT_{role}_NAME", "Ada")
+        monkeypatch.setenv(f"GIT_{role}_EMAIL", "ada@example.org")
+
+
+def start(folder: Path, capsys: pytest.CaptureFixture[str]) -> tuple[bool, list[str]]:
+    """Let the hook make a repository of a project in the folder; give what it returned and said."""
+    folder.mkdir(exist_ok=True)
+    os.chdir(folder)
+    (folder / "README.md").write_text("# Seed")
+    (folder / ".pre-commit-config.yaml").write_text("repos: []")
+    committed = HOOK.start_repository(sys.executable, ENVIRONMENT)
+    return committed, capsys.readouterr().out.splitlines()
+
+
+@pytest.mark.usefixtures("_somebody")
+def test_a_verified_project_is_a_repository_on_main_with_a_first_commit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    # As under a git hook of another repository, with settings that would ask something, call an editor or run hooks.
+    other = tmp_path / "other"
+    git(tmp_path, "init", "--quiet", str(other))
+    (tmp_path / "hooks").mkdir()
+    (tmp_path / "hooks/post-commit").write_text(f"#!/bin/sh\ntouch {tmp_path}/ran")
+    (tmp_path / "hooks/post-commit").chmod(0o755)
+    settings = f"[init]\ndefaultBranch = trunk\ntemplateDir = {tmp_path}\n[commit]\ngpgSign = true\nverbose = true\n"
+    (tmp_path.parent / ".gitconfig").write_text(settings)
+    monkeypatch.setenv("GIT_DIR", str(other / ".git"))
+    monkeypatch.setenv("GIT_INDEX_FILE", str(other / ".git/index"))
+    folder = tmp_path / "seed"
+    try:
+        committed, said = start(folder, capsys)
+    finally:
+        (tmp_path.parent / ".gitconfig").unlink()
+    assert committed
+    assert said == [
+        "git: a repository on main, with a first commit",
+        "git: pre-commit looks at every commit from now on (with the environment active)",
+    ]
+    monkeypatch.delenv("GIT_DIR")
+    monkeypatch.delenv("GIT_INDEX_FILE")
+    assert git(folder, "log", "main", "--format=%an %s") == "Ada Start from lit-template\n"
+    assert git(folder, "status", "--porcelain") == ""
+    assert git(folder, "remote") == ""
+    assert (folder / ".git/hooks/pre-commit").exists()
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.usefixtures("_somebody")
+def test_inside_a_repository_nothing_is_committed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    git(tmp_path, "init", "--quiet")
+    assert start(tmp_path / "seed", capsys) == (False, [])
+    assert not (tmp_path / "seed/.git").exists()
+    assert git(tmp_path, "status", "--porcelain") == "?? seed/\n"
+
+
+@pytest.mark.usefixtures("_nobody")
+def test_a_missing_identity_is_no_failure(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    committed, said = start(tmp_path / "seed", capsys)
+    assert not committed
+    assert said[0].startswith("git: `git commit` is left to you: fatal: ")
+    assert git(tmp_path / "seed", "diff", "--cached", "--name-only").split() == [".pre-commit-config.yaml", "README.md"]
+
+
+def test_without_git_there_is_no_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(HOOK.shutil, "which", lambda name: None)
+    assert start(tmp_path / "seed", capsys) == (False, [])
+    assert not (tmp_path / "seed/.git").exists()
+
+
+@pytest.mark.usefixtures("_somebody")
+def test_a_python_without_pre_commit_leaves_it_to_the_user(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub/pre_commit.py").write_text("raise ImportError")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", str(tmp_path / "stub"))
+    committed, said = start(tmp_path / "seed", capsys)
+    assert committed
+    assert said[1] == "git: `pre-commit install` is left to you, once the tools are installed"
 
 
 def answers(verify: str) -> dict[str, str]:
@@ -247,6 +348,47 @@ def test_the_next_commands_use_the_python_that_trained(tmp_path: Path) -> None:
     other = HOOK.next_commands("seed", "/opt/my python/bin/python")
     assert other[2] == f"{quote}/opt/my python/bin/python{quote} -m seed.train fit"
     assert len(HOOK.next_commands("seed", None)) == 3
+
+
+def test_on_windows_a_child_is_ended_by_its_tree_and_commands_are_written_for_its_shell(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Windows is not here: this holds what is asked of it, not that it does it."""
+    asked = []
+
+    class Child:
+        pid, stdout = 7, None
+
+        def wait(self) -> None:
+            asked.append("wait")
+
+    monkeypatch.setattr(HOOK, "WINDOWS", True)
+    monkeypatch.setattr(HOOK.subprocess, "run", lambda command, **options: asked.append(command))
+    HOOK.end(Child())
+    assert asked == [["taskkill", "/F", "/T", "/PID", "7"], "wait"]
+    commands = HOOK.next_commands("seed", r"C:\Program Files\Python\python.exe")
+    assert commands[2] == r'"C:\Program Files\Python\python.exe" -m seed.train fit'
+    assert HOOK.next_commands("seed", None)[1].startswith(r"python -m venv .venv && .venv\Scripts\activate && ")
+
+
+def test_on_windows_a_child_gets_a_process_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    given: dict[str, Any] = {}
+
+    class Started:
+        returncode = 0
+
+        def __init__(self, command: list[str], **options: Any) -> None:
+            given.update(options)
+
+        def communicate(self, timeout: float | None) -> tuple[str, None]:
+            return "", None
+
+    monkeypatch.setattr(HOOK, "WINDOWS", True)
+    monkeypatch.setattr(HOOK.subprocess, "CREATE_NEW_PROCESS_GROUP", 512, raising=False)
+    monkeypatch.setattr(HOOK.subprocess, "Popen", Started)
+    assert HOOK.run(["python"]) == (0, "")
+    assert given["creationflags"] == 512
+    assert "start_new_session" not in given
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")

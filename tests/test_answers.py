@@ -80,7 +80,7 @@ def test_every_dependency_is_refused_by_the_names_of_its_package_and_of_its_impo
         for package in packages:
             imported.setdefault(canonicalize_name(package), set()).add(module)
     for task, logger in zip(CHOICES["task"], CHOICES["logger"], strict=True):  # there are four of each
-        content = tomllib.loads((render(task=task, logger=logger) / "pyproject.toml").read_text())
+        content = tomllib.loads((render(project_slug=task, task=task, logger=logger) / "pyproject.toml").read_text())
         required = content["project"]["dependencies"] + content["dependency-groups"]["dev"]
         for package in {canonicalize_name(Requirement(text).name) for text in required}:
             names = {package, *imported.get(package, set())}

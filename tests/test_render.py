@@ -59,8 +59,8 @@ ALWAYS = {
     "tests/test_train.py",
 }
 SOMETIMES = {
-    ("ci", "github"): {".github/workflows/ci.yml"},
-    ("ci", "gitlab"): {".gitlab-ci.yml"},
+    ("ci", "github"): {".github/dependabot.yml", ".github/workflows/ci.yml"},
+    ("ci", "gitlab"): {".gitlab-ci.yml", "renovate.json"},
     ("logger", "wandb"): {"src/seed/engine/weights_and_biases.py"},
     ("task", "regression"): {f"src/seed/engine/{name}.py" for name in ("batches", "report", "split", "table")},
     ("task", "classification"): {

@@ -203,6 +203,22 @@ def test_a_mistake_gets_one_line_and_leaves_nothing(
     assert not list(Path(".").glob("runs/*"))
 
 
+class _Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "validate", "test", "predict"])
+def test_a_checkpoint_that_would_run_code_is_refused(
+    subcommand: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"state_dict": _Code()}, "model.ckpt")
+    with pytest.raises(SystemExit) as end:
+        main([subcommand, "--ckpt_path", "model.ckpt", *QUICK])
+    assert "not safe to load" in f"{end.value.code}{capsys.readouterr().err}"
+    assert not Path("ran").exists()
+
+
 def test_importing_the_package_stays_light() -> None:
     code = """
 import sys

@@ -1,0 +1,138 @@
+"""What this repository and its projects take from others, and what they keep others from taking."""
+
+import ast
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from conftest import CHOICES, REPO, Render, files
+
+PINNED = re.compile(r"uses: (\S+)@([0-9a-f]{40})  # (v\d+\.\d+\.\d+)$")
+
+
+def workflows(folder: Path) -> list[Path]:
+    found = sorted((folder / ".github/workflows").glob("*.yml"))
+    assert found
+    return found
+
+
+def pins(folder: Path) -> set[tuple[str, ...]]:
+    """Read which actions are used at which commits; fail where one is not pinned."""
+    found = set()
+    for path in workflows(folder):
+        for line in path.read_text().splitlines():
+            if "uses:" in line:
+                match = PINNED.search(line)
+                assert match, f"{path.name}: {line.strip()}"
+                found.add(match.groups())
+    return found
+
+
+def test_actions_are_pinned_by_commit_and_the_same_in_what_is_rendered(render: Render) -> None:
+    own = pins(REPO)
+    assert len({action for action, *_ in own}) == len(own)  # one version of each
+    assert pins(render(ci="github")) <= own
+
+
+def test_workflows_may_only_read(render: Render) -> None:
+    for path in workflows(REPO) + workflows(render(ci="github")):
+        content = yaml.safe_load(path.read_text())
+        assert content["permissions"] == {"contents": "read"}, path
+        assert not [name for name, job in content["jobs"].items() if "permissions" in job]
+
+
+def test_zizmor_finds_nothing(render: Render) -> None:
+    project = render(ci="github")
+    zizmor = Path(sys.executable).with_name("zizmor")
+    command = [zizmor, "--offline", "--pedantic", REPO / ".github", project / ".github"]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "No findings to report" in result.stdout + result.stderr
+
+
+def test_every_task_is_proven_weekly() -> None:
+    jobs = yaml.safe_load((REPO / ".github/workflows/weekly.yml").read_text())["jobs"]
+    assert jobs["prove"]["strategy"]["matrix"]["task"] == CHOICES["task"]
+    assert jobs["prove"]["env"]["LIT_TEMPLATE_VERIFY"] == "require"
+
+
+@pytest.mark.parametrize(("ci", "audit"), [("github", "ci.yml"), ("gitlab", ".gitlab-ci.yml")])
+def test_known_vulnerabilities_and_new_versions_are_looked_for(render: Render, ci: str, audit: str) -> None:
+    project = render(ci=ci)
+    [path] = [path for path in files(project) if path.endswith(audit)]
+    assert "pip-audit ." in (project / path).read_text()
+    updates = {"github": ".github/dependabot.yml", "gitlab": "renovate.json"}[ci]
+    content = yaml.safe_load((project / updates).read_text())  # JSON is YAML
+    assert content.get("minimumReleaseAge") == "7 days" or all(part["cooldown"] for part in content["updates"])
+
+
+def test_nothing_from_the_web_is_run_unseen(render: Render) -> None:
+    for folder in (REPO, *(render(project_slug=ci, ci=ci) for ci in ("github", "gitlab"))):
+        tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True).stdout
+        for path in tracked.splitlines() if folder == REPO else files(folder):
+            if Path(path).suffix not in (".png", ".svg") and path != "tests/test_supply_chain.py":
+                text = (folder / path).read_text(encoding="utf-8")
+                assert not re.search(r"(curl|wget)\b.*\|\s*(ba|z)?sh\b", text), path
+
+
+@pytest.mark.parametrize("task", CHOICES["task"])
+def test_no_checkpoint_is_loaded_that_could_run_code(render: Render, task: str) -> None:
+    project = render(task=task)
+    loads = 0
+    for path in project.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Call) and ast.unparse(node.func).endswith(("torch.load", "load_from_checkpoint")):
+                assert "weights_only=True" in [ast.unparse(keyword) for keyword in node.keywords], ast.unparse(node)
+                loads += 1
+    assert loads >= 4
+    assert "set_defaults(weights_only=True)" in (project / "src/my_lightning_project/train.py").read_text()
+
+
+@pytest.fixture
+def repository(render: Render, monkeypatch: pytest.MonkeyPatch) -> Path:
+    project = render()
+    monkeypatch.setenv("SKIP", "mypy")  # tests/test_render.py has it look at every task
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
+    subprocess.run(["git", "add", "--all"], cwd=project, check=True)
+    return project
+
+
+def pre_commit(project: Path) -> tuple[int, str]:
+    subprocess.run(["git", "add", "--all"], cwd=project, check=True)
+    command = [sys.executable, "-m", "pre_commit", "run", "--all-files"]
+    result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_a_new_project_passes_its_own_checks(repository: Path) -> None:
+    status, said = pre_commit(repository)
+    assert status == 0, said
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ('key = "AKIA' + "IOSFODNN7EXAMPLF" + '"\n', "AWS Access Key"),
+        ("-----BEGIN RSA " + "PRIVATE KEY-----\n", "Private Key"),
+        ('token = "ghp_' + "16C7e42F292c6912E7710c838347Ae178B4a" + '"\n', "GitHub Token"),
+    ],
+)
+def test_a_secret_is_not_committed(repository: Path, text: str, kind: str) -> None:
+    (repository / "settings.txt").write_text(text)
+    status, said = pre_commit(repository)
+    assert status == 1
+    assert f"Secret Type: {kind}" in said
+    assert "settings.txt:1" in said
+
+
+def test_a_checkpoint_or_a_data_set_is_not_committed(repository: Path) -> None:
+    (repository / "model.ckpt").write_bytes(bytes(1_100_000))
+    status, said = pre_commit(repository)
+    assert status == 1
+    assert "model.ckpt (1075 KB) exceeds 1000 KB" in said

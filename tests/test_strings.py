@@ -1,0 +1,147 @@
+"""Free text comes back as it was given, from every file that holds it, and none of it is ever executed."""
+
+import ast
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from conftest import CHOICES, REPO, generate, load_hook, render_into
+
+HOOK: Any = load_hook("pre_gen_project")
+CORPUS: dict[str, list[str]] = json.loads((REPO / "tests/strings.json").read_text(encoding="utf-8"))
+LICENSED = re.compile(r"Copyright (?:\(c\) )?\d{4},? (.*?)(?:\. All rights reserved\.)?$", re.MULTILINE)
+
+
+def accepted(text: str, key: str = "description") -> bool:
+    return HOOK.text_problem(text, HOOK.LONGEST[key]) is None
+
+
+def came_back(project: Path) -> dict[str, set[str]]:
+    """Read each answer from everywhere it is; a set of more than one says that they differ."""
+    text = {name: (project / name).read_text(encoding="utf-8") for name in ("LICENSE", "README.md", "pyproject.toml")}
+    package = (project / "src/seed/__init__.py").read_text(encoding="utf-8")
+    docstring = ast.get_docstring(ast.parse(package), clean=False)
+    assert docstring is not None
+    citation = yaml.safe_load((project / "CITATION.cff").read_text(encoding="utf-8"))
+    content = tomllib.loads(text["pyproject.toml"])
+    answers = content["tool"]["lit-template"]["answers"]
+    heading, _, described, *_ = text["README.md"].split("\n")
+    [holder] = LICENSED.findall(text["LICENSE"])
+    [author] = content["project"]["authors"]
+    return {
+        "project_name": {answers["project_name"], heading.removeprefix("# "), citation["title"]},
+        "description": {
+            answers["description"],
+            content["project"]["description"],
+            described,
+            citation["abstract"],
+            docstring.split("\n")[2],
+        },
+        "author_name": {answers["author_name"], author["name"], holder, citation["authors"][0]["name"]},
+    }
+
+
+def test_the_corpus_is_large_and_all_of_it_is_accepted() -> None:
+    strings = [text for texts in CORPUS.values() for text in texts]
+    assert len(CORPUS) >= 15
+    assert len(set(strings)) == len(strings) >= 300
+    assert [text for text in strings if not accepted(text)] == []
+
+
+@pytest.mark.parametrize("category", CORPUS)
+def test_text_comes_back_as_it_was_given_and_is_formatted(category: str, tmp_path: Path) -> None:
+    texts = CORPUS[category]
+    for number, text in enumerate(texts):
+        given_answers = {
+            "description": text,
+            "author_name": texts[number - 1],
+            "project_name": texts[number - 2] if accepted(texts[number - 2], "project_name") else "Seed",
+        }
+        license = CHOICES["license"][number % len(CHOICES["license"])]
+        project = render_into(tmp_path / str(number), project_slug="seed", license=license, **given_answers)
+        assert came_back(project) == {key: {answer} for key, answer in given_answers.items()}
+    packages = sorted(tmp_path.glob("*/seed/src/seed/__init__.py"))
+    assert len(packages) == len(texts)
+    for tool in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *tool, "--no-cache", *packages]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout
+
+
+NASTY = st.sampled_from(
+    [*"\"'\\#:{}[]%$`&*!|>-@~=,<>/ ", '"""', "'''", ": ", " #", "\\N", "🎉", "👩‍💻", "数", "ש", "e\u0301"]
+)
+TEXT = st.lists(NASTY | st.characters() | st.text(max_size=5), min_size=1, max_size=40).map("".join).map(str.strip)
+
+
+@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
+@given(name=TEXT.filter(lambda text: accepted(text, "project_name")), line=TEXT.filter(accepted))
+def test_any_text_that_is_accepted_comes_back(name: str, line: str) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        answers = {"project_name": name, "description": line, "author_name": line[::-1]}
+        if not accepted(line[::-1]):  # marks in the wrong order may make a delimiter
+            answers["author_name"] = line
+        project = render_into(Path(folder), project_slug="seed", **answers)
+        assert came_back(project) == {key: {answer} for key, answer in answers.items()}
+
+
+@settings(max_examples=300, deadline=None, derandomize=True)
+@given(text=st.text(max_size=80))
+def test_whatever_is_refused_is_refused_in_one_line_of_ascii(text: str) -> None:
+    answers = {"__project_slug": text, "project_name": text, "description": text, "author_name": text}
+    for line in HOOK.problems(answers):
+        assert line.isascii()
+        assert line.isprintable()
+    assert HOOK.slug_problem(HOOK.suggestion(text)) is None
+
+
+EVIL = [
+    "$(touch pwned)",
+    "`touch pwned`",
+    '"; touch pwned; "',
+    "'; touch pwned; '",
+    "''')); import os; os.mkdir('pwned') #",
+    '"""; import os; os.mkdir("pwned"); """',
+    "!!python/object/apply:os.mkdir [pwned]",
+]
+
+
+@pytest.mark.parametrize("text", EVIL)
+def test_no_answer_is_executed(text: str, tmp_path: Path) -> None:
+    answers = [f"{key}={text}" for key in HOOK.FREE_TEXT]
+    folder = tmp_path / "here"
+    folder.mkdir()
+    result = generate(folder, "project_slug=seed", *answers, cwd=folder, LIT_TEMPLATE_VERIFY="skip")
+    assert result.returncode == 0, result.stdout
+    project = folder / "seed"
+    assert came_back(project) == {key: {text} for key in HOOK.FREE_TEXT}
+    command = [sys.executable, "-c", "import seed"]
+    subprocess.run(command, cwd=project, env={"PYTHONPATH": str(project / "src")}, check=True)
+    assert not list(tmp_path.rglob("pwned"))
+
+
+def test_a_slug_is_not_executed_either(tmp_path: Path) -> None:
+    for text in EVIL:
+        assert generate(tmp_path, f"project_slug={text}", cwd=tmp_path).returncode == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_cookiecutter_renders_what_is_on_its_command_line_and_what_is_left_is_refused(tmp_path: Path) -> None:
+    skip = {"LIT_TEMPLATE_VERIFY": "skip"}
+    result = generate(tmp_path, "project_slug=seed", "description={{ 6 * 7 }}", **skip)
+    assert result.returncode == 0, result.stdout
+    assert came_back(tmp_path / "seed")["description"] == {"42"}  # cookiecutter's own doing: see SECURITY.md
+    result = generate(tmp_path, "project_slug=other", "description={{ '{{' }} 6 * 7 {{ '}}' }}", **skip)
+    assert result.returncode == 1
+    assert "lit-template: description '{{ 6 * 7 }}' holds '{{', which Jinja would take" in result.stdout
+    assert [path.name for path in tmp_path.iterdir()] == ["seed"]

@@ -10,7 +10,7 @@ import pytest
 import yaml
 from allpairspy import AllPairs
 
-from conftest import CHOICES, Render, files, render_into
+from conftest import CHOICES, Render, files
 
 PAIRS = [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()))]
 LONGEST = "a" + "_long_name" * 6 + "_64"  # 64 characters

@@ -42,9 +42,7 @@ def machine(folder: Path, *without: str, uv: bool = False) -> tuple[Path, dict[s
         if not re.match(rf"({'|'.join(without)})(-[\d.+a-z]+\.dist-info)?$" if without else "$", path.name):
             (own / path.name).symlink_to(path)
     if uv:
-        found = shutil.which("uv")
-        assert found, "uv is one of the tools of tests/requirements.txt"
-        (folder / "bin/uv").symlink_to(found)
+        (folder / "bin/uv").symlink_to(Path(sys.executable).with_name("uv"))
     path = os.pathsep.join([str(folder / "bin"), "/usr/local/bin", "/usr/bin", "/bin"])
     return folder / "bin/python", {"PATH": path, "VIRTUAL_ENV": None, "CONDA_PREFIX": None}
 

@@ -1,29 +1,67 @@
 """Free text comes back as it was given, from every file that holds it, and none of it is ever executed."""
 
 import ast
+import itertools
 import json
 import re
 import subprocess
 import sys
-import tempfile
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from cookiecutter.generate import generate_context, generate_file
+from cookiecutter.prompt import prompt_for_config
+from cookiecutter.utils import create_env_with_context, work_in
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from jinja2 import FileSystemLoader
 
 from conftest import CHOICES, REPO, generate, load_hook, render_into
 
 HOOK: Any = load_hook("pre_gen_project")
 CORPUS: dict[str, list[str]] = json.loads((REPO / "tests/strings.json").read_text(encoding="utf-8"))
+REFUSED: list[dict[str, str]] = json.loads((REPO / "tests/refused.json").read_text(encoding="ascii"))
+SOURCE = REPO / "{{cookiecutter.project_slug}}"
+HOLDERS = [  # every file with free text in it
+    "CITATION.cff",
+    "LICENSE",
+    "README.md",
+    "pyproject.toml",
+    "src/{{cookiecutter.project_slug}}/__init__.py",
+]
 LICENSED = re.compile(r"Copyright (?:\(c\) )?\d{4},? (.*?)(?:\. All rights reserved\.)?$", re.MULTILINE)
 
 
 def accepted(text: str, key: str = "description") -> bool:
     return HOOK.text_problem(text, HOOK.LONGEST[key]) is None
+
+
+def render_holders(folder: Path, **answers: str) -> Path:
+    """Render the files of HOLDERS alone, as cookiecutter does: a third of the time of a project."""
+    context = generate_context(str(REPO / "cookiecutter.json"), extra_context=answers)
+    context["cookiecutter"] = prompt_for_config(context, no_input=True)
+    context["cookiecutter"]["_template"] = str(REPO)
+    project = folder / answers["project_slug"]
+    (project / "src" / project.name).mkdir(parents=True)
+    with work_in(SOURCE):
+        environment = create_env_with_context(context)
+        environment.loader = FileSystemLoader([".", "../templates"])
+        for path in HOLDERS:
+            generate_file(str(project), path, context, environment)
+    return project
+
+
+def passes_ruff(folder: Path) -> None:
+    """Check and format the packages of all projects in a folder, each by its own pyproject.toml."""
+    packages = sorted(folder.glob("*/seed/src/seed/__init__.py"))
+    assert packages
+    for tool in (["check"], ["format", "--check"]):
+        command = [sys.executable, "-m", "ruff", *tool, "--no-cache", *packages]
+        result = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert result.returncode == 0, result.stdout
 
 
 def came_back(project: Path) -> dict[str, set[str]]:
@@ -58,6 +96,29 @@ def test_the_corpus_is_large_and_all_of_it_is_accepted() -> None:
     assert [text for text in strings if not accepted(text)] == []
 
 
+def test_what_is_refused_is_refused_for_its_reason() -> None:
+    assert len({each["text"] for each in REFUSED}) == len(REFUSED) >= 40
+    for each in REFUSED:
+        for key in HOOK.FREE_TEXT:
+            problem = HOOK.text_problem(each["text"], HOOK.LONGEST[key])
+            assert problem is not None
+            assert each["reason"] in problem
+
+
+@pytest.mark.parametrize("number", range(max(map(len, CHOICES.values()))))
+def test_no_other_file_holds_free_text_and_these_are_as_in_a_whole_project(number: int, tmp_path: Path) -> None:
+    answers = {key: values[number % len(values)] for key, values in CHOICES.items()}
+    answers |= {key: f'Marker{place}x "\\ # : 数 🎉' for place, key in enumerate(HOOK.FREE_TEXT)}
+    whole = render_into(tmp_path / "whole", project_slug="seed", **answers)
+    holders = render_holders(tmp_path / "holders", project_slug="seed", **answers)
+    found = {path for path in whole.rglob("*") if path.is_file() and re.search(rb"Marker\dx", path.read_bytes())}
+    assert {path.relative_to(whole) for path in found} == {
+        path.relative_to(holders) for path in holders.rglob("*") if path.is_file()
+    }
+    for path in found:
+        assert path.read_bytes() == (holders / path.relative_to(whole)).read_bytes()
+
+
 @pytest.mark.parametrize("category", CORPUS)
 def test_text_comes_back_as_it_was_given_and_is_formatted(category: str, tmp_path: Path) -> None:
     texts = CORPUS[category]
@@ -68,14 +129,9 @@ def test_text_comes_back_as_it_was_given_and_is_formatted(category: str, tmp_pat
             "project_name": texts[number - 2] if accepted(texts[number - 2], "project_name") else "Seed",
         }
         license = CHOICES["license"][number % len(CHOICES["license"])]
-        project = render_into(tmp_path / str(number), project_slug="seed", license=license, **given_answers)
+        project = render_holders(tmp_path / str(number), project_slug="seed", license=license, **given_answers)
         assert came_back(project) == {key: {answer} for key, answer in given_answers.items()}
-    packages = sorted(tmp_path.glob("*/seed/src/seed/__init__.py"))
-    assert len(packages) == len(texts)
-    for tool in (["check"], ["format", "--check"]):
-        command = [sys.executable, "-m", "ruff", *tool, "--no-cache", *packages]
-        result = subprocess.run(command, capture_output=True, text=True, check=False)
-        assert result.returncode == 0, result.stdout
+    passes_ruff(tmp_path)
 
 
 NASTY = st.sampled_from(
@@ -84,15 +140,20 @@ NASTY = st.sampled_from(
 TEXT = st.lists(NASTY | st.characters() | st.text(max_size=5), min_size=1, max_size=40).map("".join).map(str.strip)
 
 
-@settings(max_examples=80, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
-@given(name=TEXT.filter(lambda text: accepted(text, "project_name")), line=TEXT.filter(accepted))
-def test_any_text_that_is_accepted_comes_back(name: str, line: str) -> None:
-    with tempfile.TemporaryDirectory() as folder:
+def test_any_text_that_is_accepted_comes_back_and_is_formatted(tmp_path: Path) -> None:
+    folders = itertools.count()
+
+    @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
+    @given(name=TEXT.filter(lambda text: accepted(text, "project_name")), line=TEXT.filter(accepted))
+    def comes_back(name: str, line: str) -> None:
         answers = {"project_name": name, "description": line, "author_name": line[::-1]}
         if not accepted(line[::-1]):  # marks in the wrong order may make a delimiter
             answers["author_name"] = line
-        project = render_into(Path(folder), project_slug="seed", **answers)
+        project = render_holders(tmp_path / str(next(folders)), project_slug="seed", **answers)
         assert came_back(project) == {key: {answer} for key, answer in answers.items()}
+
+    comes_back()
+    passes_ruff(tmp_path)  # once for all of them
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)

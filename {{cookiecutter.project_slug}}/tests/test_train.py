@@ -190,6 +190,7 @@ def test_a_second_model_is_one_new_file_and_one_new_config(workdir: Path, monkey
         (["fit", "--name", "a/b"], "a/b"),
         (["predict", "--ckpt_path", "null"], "trained model"),
         (["fit", "--data.path", "absent.csv"], "absent.csv"),
+        (["fit", "--data.batch_size", "0"], "--data.batch_size 0: it must be above 0"),
     ],
 )
 def test_a_mistake_gets_one_line_and_leaves_nothing(

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .engine.batches import BatchedTensors, whole_batch
-from .engine.errors import InputError
+from .engine.errors import InputError, require_positive
 from .engine.split import deal
 from .engine.table import Encoder, Table, column_names
 
@@ -78,6 +78,7 @@ class LitDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require_positive("data", batch_size=batch_size)
         self.path = path
         self.target = target
         self.features = features

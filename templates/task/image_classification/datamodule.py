@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader, Dataset
 from torchvision.transforms import v2
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from .engine.errors import InputError
+from .engine.errors import InputError, require_positive
 from .engine.split import deal
 
 Source = Path | Image.Image  # a file, or an image in memory
@@ -135,6 +135,7 @@ class LitDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require_positive("data", batch_size=batch_size, image_size=image_size)
         self.path = path
         self.image_size = image_size
         self.grayscale = grayscale

@@ -16,7 +16,7 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from .engine.errors import InputError
+from .engine.errors import InputError, require_positive
 from .engine.text import Vocabulary, characters_of, map_tokens, read_pieces, text_files
 
 
@@ -86,6 +86,7 @@ class LitDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require_positive("data", batch_size=batch_size, block_size=block_size)
         self.path = path
         self.tokens = tokens
         self.block_size = block_size

@@ -14,7 +14,7 @@ from torch.nn import functional
 from torchmetrics import MetricCollection
 from torchmetrics.text import Perplexity
 
-from .engine.errors import InputError
+from .engine.errors import InputError, require_positive
 from .engine.schedule import warmup_cosine
 
 
@@ -132,6 +132,7 @@ class LitModel(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require_positive("model", layers=layers, heads=heads, width=width, temperature=temperature, top_k=top_k)
         if width % heads:
             raise InputError(f"--model.width {width} cannot be divided into {heads} equal --model.heads")
         self.block_size = block_size

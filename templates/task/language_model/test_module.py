@@ -1,5 +1,7 @@
 """The math: what every change to the model must keep."""
 
+from typing import Any
+
 import pytest
 import torch
 from torch import Tensor, optim
@@ -92,3 +94,10 @@ def test_chance_follows_its_generator() -> None:
 def test_heads_that_do_not_divide_the_width_are_named() -> None:
     with pytest.raises(InputError, match=r"--model\.width 32 cannot be divided into 5 equal --model\.heads"):
         LitModel(width=32, heads=5)
+
+
+@pytest.mark.parametrize("name", ["layers", "heads", "width", "temperature", "top_k"])
+def test_numbers_of_which_no_model_can_be_made_are_named(name: str) -> None:
+    settings: dict[str, Any] = {name: 0}
+    with pytest.raises(InputError, match=rf"--model\.{name} 0: it must be above 0"):
+        LitModel(**settings)

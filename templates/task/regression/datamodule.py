@@ -17,7 +17,7 @@ from torch.nn.functional import one_hot
 from torch.utils.data import DataLoader
 
 from .engine.batches import BatchedTensors, whole_batch
-from .engine.errors import InputError
+from .engine.errors import InputError, require_positive
 from .engine.split import deal
 from .engine.table import Encoder, Table, column_names
 
@@ -71,6 +71,7 @@ class LitDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require_positive("data", batch_size=batch_size)
         self.path = path
         self.target = target
         self.features = features

@@ -98,18 +98,33 @@ def child_environment(environ):
     return kept | {"PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
 
 
+def interrupted(signum, frame):
+    """Turn a signal into what Ctrl-C raises, so that no child is left behind.
+
+    The first is enough. More would break off the cleaning up, and more come: when cookiecutter ends of the same Ctrl-C,
+    the terminal hangs up on us.
+    """
+    for number in INTERRUPTS:
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
+
+
 @contextlib.contextmanager
 def interrupts_held():
     """Hold interrupts back until the end: one that came while a child is started or ended would leave it behind."""
     came = []
-    held = {number: signal.signal(number, lambda number, frame: came.append(number)) for number in INTERRUPTS}
+    held = {
+        number: signal.signal(number, lambda number, frame: came.append(number))
+        for number in INTERRUPTS
+        if signal.getsignal(number) is not signal.SIG_IGN
+    }
     try:
         yield
     finally:
         for number, handler in held.items():
             signal.signal(number, handler)
     if came:
-        raise KeyboardInterrupt
+        interrupted(came[0], None)
 
 
 def run(command, timeout=None, **options):
@@ -382,11 +397,6 @@ def remove_empty_folders(project):
         folder = project / name
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()
-
-
-def interrupted(signum, frame):
-    """Turn a signal into what Ctrl-C raises, so that no child is left behind."""
-    raise KeyboardInterrupt
 
 
 def main(answers, environ=os.environ):

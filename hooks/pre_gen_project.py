@@ -14,15 +14,15 @@ import unicodedata
 # of what these bring along: a package of the same name would hide it, or be hidden.
 DEPENDENCIES = (
     "absl aiohttp alembic attr attrs certifi click cookiecutter cryptography cycler databricks detect_secrets docker "
-    "docstring_parser filelock flask fsspec functorch git gitdb google grpc grpcio hatch hatchling hypothesis idna "
-    "jinja2 joblib jsonargparse kiwisolver lightning lightning_fabric lightning_utilities markdown markupsafe "
-    "matplotlib mlflow mpl_toolkits mpmath multidict mypy mypy_extensions mypyc networkx numpy nvidia opentelemetry "
-    "packaging pandas pathspec pil pillow pip pkg_resources platformdirs pluggy polars pre_commit pre_commit_hooks "
-    "propcache protobuf psutil py pyarrow pydantic pydantic_core pygments pylab pyparsing pytest pytorch "
-    "pytorch_lightning pyyaml requests rich ruff scikit_learn scipy sentry_sdk setuptools six sklearn sqlalchemy "
-    "sympy tensorboard tensorflow threadpoolctl torch torch_xla torchaudio torchgen torchmetrics torchvision tqdm "
-    "triton types_pyyaml typeshed_client typing_extensions urllib3 uv uvicorn virtualenv wandb werkzeug wheel yaml "
-    "yaml_stubs yarl"
+    "docstring_parser execnet filelock flask fsspec functorch git gitdb google grpc grpcio hatch hatchling hypothesis "
+    "idna iniconfig jinja2 joblib jsonargparse kiwisolver lightning lightning_fabric lightning_utilities markdown "
+    "markupsafe matplotlib mlflow mpl_toolkits mpmath multidict mypy mypy_extensions mypyc networkx nodeenv numpy "
+    "nvidia opentelemetry packaging pandas pathspec pil pillow pip pkg_resources platformdirs pluggy polars "
+    "pre_commit pre_commit_hooks propcache protobuf psutil py pyarrow pydantic pydantic_core pygments pylab pyparsing "
+    "pytest pytest_xdist pytorch pytorch_lightning pyyaml requests rich ruff scikit_learn scipy sentry_sdk setuptools "
+    "six sklearn sqlalchemy sympy tensorboard tensorflow threadpoolctl torch torch_xla torchaudio torchgen "
+    "torchmetrics torchvision tqdm triton types_pyyaml typeshed_client typing_extensions urllib3 uv uvicorn "
+    "virtualenv wandb werkzeug wheel xdist yaml yaml_stubs yarl"
 ).split()
 LAYOUT = "build checkpoints configs data dist docs hooks notebooks runs src templates test tests walkthrough".split()
 # The project's own command would take the place of these in its environment.

@@ -56,8 +56,9 @@ def render(tmp_path: Path) -> Render:
 
 
 def files(project: Path) -> set[str]:
-    """List a project's files by path."""
-    return {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
+    """List a project's files by path, but not git's own."""
+    paths = {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
+    return {path for path in paths if not path.startswith(".git/")}
 
 
 def generate(

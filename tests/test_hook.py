@@ -392,6 +392,30 @@ def test_on_windows_a_child_gets_a_process_group(monkeypatch: pytest.MonkeyPatch
 
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
+def test_a_second_interrupt_does_not_break_off_the_cleaning_up(tmp_path: Path, monkeypatch: Any) -> None:
+    remove = shutil.rmtree
+
+    def make_half(command: list[str], **options: Any) -> None:
+        (tmp_path / ".venv/lib").mkdir(parents=True)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    def hang_up_and_remove(*args: Any, **options: Any) -> None:
+        os.kill(os.getpid(), signal.SIGHUP)
+        remove(*args, **options)
+
+    monkeypatch.setattr(HOOK, "run", make_half)
+    monkeypatch.setattr(HOOK.shutil, "rmtree", hang_up_and_remove)
+    before = [signal.signal(each, HOOK.interrupted) for each in HOOK.INTERRUPTS]
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            HOOK.install(sys.executable, "3.11", ENVIRONMENT)
+    finally:
+        for each, handler in zip(HOOK.INTERRUPTS, before, strict=True):
+            signal.signal(each, handler)
+    assert not (tmp_path / ".venv").exists()
+
+
+@pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 @pytest.mark.parametrize("number", HOOK.INTERRUPTS, ids=lambda number: number.name)
 def test_an_interrupt_while_a_child_is_being_started_leaves_no_child(number: int, monkeypatch: Any) -> None:
     started = []

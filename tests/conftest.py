@@ -90,8 +90,11 @@ def generate(
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("LIT_TEMPLATE_")}
     # The same small PyTorch for both installers.
     inherited |= {"PIP_CONSTRAINT": str(CONSTRAINTS), "UV_CONSTRAINT": str(CONSTRAINTS)}
-    if "PIP_FIND_LINKS" in inherited:
-        inherited.setdefault("UV_FIND_LINKS", inherited["PIP_FIND_LINKS"])
+    # What pip was told about this machine, in uv's words.
+    inherited.setdefault("UV_SYSTEM_CERTS", "1")
+    for known, word in (("PIP_FIND_LINKS", "UV_FIND_LINKS"), ("PIP_CERT", "SSL_CERT_FILE")):
+        if known in inherited:
+            inherited.setdefault(word, inherited[known])
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

@@ -393,14 +393,15 @@ def test_on_windows_a_child_gets_a_process_group(monkeypatch: pytest.MonkeyPatch
 
 @pytest.mark.skipif(os.name == "nt", reason="needs POSIX signals")
 def test_a_second_interrupt_does_not_break_off_the_cleaning_up(tmp_path: Path, monkeypatch: Any) -> None:
+    first, *_, second = HOOK.INTERRUPTS
     remove = shutil.rmtree
 
     def make_half(command: list[str], **options: Any) -> None:
         (tmp_path / ".venv/lib").mkdir(parents=True)
-        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), first)
 
     def hang_up_and_remove(*args: Any, **options: Any) -> None:
-        os.kill(os.getpid(), signal.SIGHUP)
+        os.kill(os.getpid(), second)
         remove(*args, **options)
 
     monkeypatch.setattr(HOOK, "run", make_half)

@@ -154,7 +154,7 @@ def test_a_console_that_is_not_utf_8(tmp_path: Path, encoding: str) -> None:
     assert r"lit-template: project_slug '\u6570' must begin with a letter" in refused.stdout
 
 
-def test_inside_a_job_of_a_scheduler(tmp_path: Path) -> None:
+def test_without_a_terminal_inside_a_job_of_a_scheduler(tmp_path: Path) -> None:
     job = {"SLURM_NTASKS": "4", "SLURM_JOB_ID": "1", "RANK": "1", "WORLD_SIZE": "2", "MASTER_ADDR": "elsewhere"}
     result = generate(tmp_path, "project_slug=seed", CUDA_VISIBLE_DEVICES="", **job)
     assert result.returncode == 0, result.stdout

@@ -3,6 +3,7 @@
 import ast
 import itertools
 import json
+import os
 import re
 import subprocess
 import sys
@@ -187,7 +188,7 @@ def test_no_answer_is_executed(text: str, tmp_path: Path) -> None:
     project = folder / "seed"
     assert came_back(project) == {key: {text} for key in HOOK.FREE_TEXT}
     command = [sys.executable, "-c", "import seed"]
-    subprocess.run(command, cwd=project, env={"PYTHONPATH": str(project / "src")}, check=True)
+    subprocess.run(command, cwd=project, env=os.environ | {"PYTHONPATH": str(project / "src")}, check=True)
     assert not list(tmp_path.rglob("pwned"))
 
 

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -61,6 +62,18 @@ def files(project: Path) -> set[str]:
     return {path for path in paths if not path.startswith(".git/")}
 
 
+@cache
+def told_to_pip() -> dict[str, str]:
+    """Say in uv's words what pip was told about this machine, by variables or files."""
+    told = {"UV_SYSTEM_CERTS": "1"}
+    for name, word in (("find-links", "UV_FIND_LINKS"), ("cert", "SSL_CERT_FILE")):
+        command = [sys.executable, "-m", "pip", "config", "get", f"global.{name}"]
+        filed = subprocess.run(command, capture_output=True, text=True, check=False).stdout
+        if value := os.environ.get(f"PIP_{name.upper().replace('-', '_')}") or filed.strip():
+            told[word] = value
+    return told
+
+
 def generate(
     folder: Path,
     *args: str,
@@ -90,11 +103,7 @@ def generate(
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("LIT_TEMPLATE_")}
     # The same small PyTorch for both installers.
     inherited |= {"PIP_CONSTRAINT": str(CONSTRAINTS), "UV_CONSTRAINT": str(CONSTRAINTS)}
-    # What pip was told about this machine, in uv's words.
-    inherited.setdefault("UV_SYSTEM_CERTS", "1")
-    for known, word in (("PIP_FIND_LINKS", "UV_FIND_LINKS"), ("PIP_CERT", "SSL_CERT_FILE")):
-        if known in inherited:
-            inherited.setdefault(word, inherited[known])
+    inherited = told_to_pip() | inherited
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,

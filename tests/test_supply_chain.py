@@ -10,8 +10,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import CHOICES, REPO, Render, files
+from conftest import CHOICES, REPO, Render, files, render_into
+from test_render import PAIRS
 
+TOOLS = Path(sys.executable).parent
+FETCH = r"\b(curl|wget|iwr|irm|Invoke-WebRequest|Invoke-RestMethod)\b"
+SHELL = r"(sudo\s+(-\S+\s+)*)?(\S*/)?(env\s+)?((ba|da|z|k)?sh|python3?|iex|Invoke-Expression)\b"
+# Into a shell by a pipe, also on the next line, or by what a shell makes of $(...) and <(...).
+RUN_UNSEEN = re.compile(rf"{FETCH}(\\\n|[^|\n])*\|\s*{SHELL}|{SHELL}[^\n]*[$<]\(\s*{FETCH}")
 PINNED = re.compile(r"uses: (\S+)@([0-9a-f]{40})  # (v\d+\.\d+\.\d+)$")
 
 
@@ -48,8 +54,7 @@ def test_workflows_may_only_read(render: Render) -> None:
 
 def test_zizmor_finds_nothing(render: Render) -> None:
     project = render(ci="github")
-    zizmor = Path(sys.executable).with_name("zizmor")
-    command = [zizmor, "--offline", "--pedantic", REPO / ".github", project / ".github"]
+    command = [TOOLS / "zizmor", "--offline", "--pedantic", REPO / ".github", project / ".github"]
     result = subprocess.run(command, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stdout + result.stderr
     assert "No findings to report" in result.stdout + result.stderr
@@ -65,7 +70,7 @@ def test_every_task_is_proven_weekly() -> None:
 def test_known_vulnerabilities_and_new_versions_are_looked_for(render: Render, ci: str, audit: str) -> None:
     project = render(ci=ci)
     [path] = [path for path in files(project) if path.endswith(audit)]
-    assert "pip-audit ." in (project / path).read_text()
+    assert "pip-audit --strict ." in (project / path).read_text()
     updates = {"github": ".github/dependabot.yml", "gitlab": "renovate.json"}[ci]
     content = yaml.safe_load((project / updates).read_text())  # JSON is YAML
     assert content.get("minimumReleaseAge") == "7 days" or all(part["cooldown"] for part in content["updates"])
@@ -77,7 +82,23 @@ def test_nothing_from_the_web_is_run_unseen(render: Render) -> None:
         for path in tracked.splitlines() if folder == REPO else files(folder):
             if Path(path).suffix not in (".png", ".svg") and path != "tests/test_supply_chain.py":
                 text = (folder / path).read_text(encoding="utf-8")
-                assert not re.search(r"(curl|wget)\b.*\|\s*(ba|z)?sh\b", text), path
+                assert not RUN_UNSEEN.search(text), path
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "curl -LsSf https://example.org/install.sh | sh",
+        "curl https://example.org | sudo -E bash",
+        "wget -qO- https://example.org \\\n  | /bin/bash -s",
+        'bash -c "$(curl -fsSL https://example.org)"',
+        "sh <(curl https://example.org)",
+        "irm https://example.org | iex",
+        "curl https://example.org | python3 -",
+    ],
+)
+def test_what_would_be_run_unseen_is_recognised(text: str) -> None:
+    assert RUN_UNSEEN.search(text)
 
 
 @pytest.mark.parametrize("task", CHOICES["task"])
@@ -97,7 +118,7 @@ def test_no_checkpoint_is_loaded_that_could_run_code(render: Render, task: str) 
 def repository(render: Render, monkeypatch: pytest.MonkeyPatch) -> Path:
     project = render()
     monkeypatch.setenv("SKIP", "mypy")  # tests/test_render.py has it look at every task
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", str(TOOLS), prepend=os.pathsep)
     subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
     subprocess.run(["git", "add", "--all"], cwd=project, check=True)
     return project
@@ -113,10 +134,9 @@ def pre_commit(project: Path) -> tuple[int, str]:
 def test_this_repository_passes_its_own_checks() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=REPO, capture_output=True, text=True, check=True).stdout
     tracked = [path for path in listed.split("\0") if path and (REPO / path).exists()]
-    tools = Path(sys.executable).parent
     for command in (["ruff", "check"], ["ruff", "format", "--check"], ["detect-secrets-hook", *tracked]):
         result = subprocess.run(
-            [tools / command[0], *command[1:]], cwd=REPO, capture_output=True, text=True, check=False
+            [TOOLS / command[0], *command[1:]], cwd=REPO, capture_output=True, text=True, check=False
         )
         assert result.returncode == 0, result.stdout + result.stderr
 
@@ -124,6 +144,14 @@ def test_this_repository_passes_its_own_checks() -> None:
 def test_a_new_project_passes_its_own_checks(repository: Path) -> None:
     status, said = pre_commit(repository)
     assert status == 0, said
+
+
+def test_no_answer_makes_a_file_that_looks_like_a_secret(tmp_path: Path) -> None:
+    projects = [render_into(tmp_path / str(number), **answers) for number, answers in enumerate(PAIRS)]
+    different = {(project / path).read_bytes(): project / path for project in projects for path in files(project)}
+    command = [TOOLS / "detect-secrets-hook", *different.values()]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout + result.stderr
 
 
 @pytest.mark.parametrize(
@@ -147,3 +175,15 @@ def test_a_checkpoint_or_a_data_set_is_not_committed(repository: Path) -> None:
     status, said = pre_commit(repository)
     assert status == 1
     assert "model.ckpt (1075 KB) exceeds 1000 KB" in said
+
+
+def test_a_checkpoint_that_was_committed_all_the_same_is_found_by_ci(repository: Path) -> None:
+    (repository / "model.ckpt").write_bytes(bytes(1_100_000))
+    (repository / "uv.lock").write_bytes(bytes(1_100_000))  # the one file that may be large
+    subprocess.run(["git", "add", "--all"], cwd=repository, check=True)
+    author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
+    subprocess.run(["git", *author, "commit", "--quiet", "--no-verify", "--message", "x"], cwd=repository, check=True)
+    status, said = pre_commit(repository)
+    assert status == 1
+    assert "model.ckpt (1075 KB) exceeds 1000 KB" in said
+    assert "uv.lock (" not in said

@@ -66,7 +66,7 @@ class CLI(LightningCLI):
       What the command line leaves open, of the data too, is as it was when the checkpoint was written.
     - `--ckpt_path last` and `best` mean those of the newest run, in every subcommand.
     - `validate`, `test` and `predict` take the best checkpoint; stock takes an untrained model.
-    - No checkpoint runs code; stock leaves that to the version of PyTorch, and trusts addresses on the web.
+    - No checkpoint's pickled code is run; stock leaves that to the version of PyTorch, and trusts addresses on the web.
     """
 
     def __init__(self, args: ArgsType = None) -> None:
@@ -110,7 +110,7 @@ class CLI(LightningCLI):
 
     def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
         parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
-        parser.set_defaults(weights_only=True)  # a checkpoint holds numbers, and runs no code
+        parser.set_defaults(weights_only=True)  # nothing pickled but plain values
         if subcommand != "fit":
             parser.set_defaults(ckpt_path="best")
         return parser

@@ -95,7 +95,7 @@ def child_environment(environ):
     rank = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
     python = ("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "PYTHONIOENCODING", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
     kept = {k: v for k, v in environ.items() if not k.startswith(scheduler) and k not in rank + python}
-    return kept | {"PYTHONUTF8": "1", "PYTHONSAFEPATH": "1"}
+    return kept | {"PYTHONUTF8": "1", "PYTHONSAFEPATH": "1", "DO_NOT_TRACK": "true"}
 
 
 def interrupted(signum, frame):

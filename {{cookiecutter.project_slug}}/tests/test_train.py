@@ -174,6 +174,10 @@ def test_a_second_model_is_one_new_file_and_one_new_config(workdir: Path, monkey
     monkeypatch.syspath_prepend(".")
     main(["fit", "--name", "second", "--config", "configs/second.yaml", *QUICK])
     main(["test"])  # needs no config: the checkpoint knows its model
+    monkeypatch.delitem(sys.modules, "second")  # as in a new process: code outside the package has to be named
+    with pytest.raises(SystemExit, match=r"second\.Second is not this project's: name it with --model"):
+        main(["test"])
+    main(["test", "--model", "second.Second"])
     assert yaml.safe_load(Path("runs/second/config.yaml").read_text())["model"]["class_path"] == "second.Second"
 
 
@@ -233,3 +237,12 @@ def test_elsewhere_the_missing_config_is_named(tmp_path: Path, monkeypatch: pyte
     monkeypatch.chdir(tmp_path)
     with pytest.raises(SystemExit, match=r"train\.yaml"):
         main(["fit"])
+
+
+@pytest.mark.parametrize("class_path", ["this.d", "lightning.pytorch.LightningDataModule.from_datasets"])
+def test_a_checkpoint_names_no_code_to_run(class_path: str, workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    torch.save({"datamodule_hyper_parameters": {"_class_path": class_path}}, "model.ckpt")
+    with pytest.raises(SystemExit) as end:
+        main(["validate", "--ckpt_path", "model.ckpt", *QUICK])
+    assert f"{class_path} is not this project's" in f"{end.value.code}{capsys.readouterr().err}"
+    assert "this" not in sys.modules

@@ -20,7 +20,7 @@ from typing import Any, NoReturn
 import torch
 import yaml
 from jsonargparse.typing import OpenUnitInterval, PositiveInt
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.cli import ArgsType, LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
@@ -66,7 +66,8 @@ class CLI(LightningCLI):
       What the command line leaves open, of the data too, is as it was when the checkpoint was written.
     - `--ckpt_path last` and `best` mean those of the newest run, in every subcommand.
     - `validate`, `test` and `predict` take the best checkpoint; stock takes an untrained model.
-    - No checkpoint's pickled code is run; stock leaves that to the version of PyTorch, and trusts addresses on the web.
+    - A checkpoint runs no code and names none but this project's; stock leaves the first to the version of PyTorch,
+      trusts addresses on the web, and imports and calls whatever stands there as the class.
     """
 
     def __init__(self, args: ArgsType = None) -> None:
@@ -219,9 +220,15 @@ def _saved_settings(checkpoint: Path) -> dict[str, Any]:
     except UNREADABLE:
         raise InputError(f"--ckpt_path {checkpoint}: this is no checkpoint, or one that is not safe to load") from None
     settings: dict[str, Any] = {}
-    for part, key in (("model", "hyper_parameters"), ("data", "datamodule_hyper_parameters")):
+    parts = (
+        ("model", "hyper_parameters", LightningModule),
+        ("data", "datamodule_hyper_parameters", LightningDataModule),
+    )
+    for part, key, base in parts:
         arguments = {name: value for name, value in content.get(key, {}).items() if name != "_instantiator"}
         if class_path := arguments.pop("_class_path", None):
+            if not runs.is_known_class(class_path, base):
+                raise InputError(f"--ckpt_path {checkpoint}: {class_path} is not this project's: name it with --{part}")
             settings[part] = {"class_path": class_path, "init_args": arguments}
     return settings
 

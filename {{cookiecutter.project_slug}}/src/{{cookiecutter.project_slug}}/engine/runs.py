@@ -9,6 +9,8 @@ runs/<name>/
 
 from __future__ import annotations
 
+import sys
+from contextlib import suppress
 from datetime import datetime
 from importlib import import_module
 from pathlib import Path
@@ -73,12 +75,23 @@ def load_run(folder: str | Path, which: str = "best") -> Run:
     # The base classes find the classes that were trained by their names in the checkpoint, if they are imported.
     content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     for part in ("hyper_parameters", "datamodule_hyper_parameters"):
-        name = content[part]["_class_path"]
-        if name.partition(".")[0] == __name__.partition(".")[0]:  # not another package's, which is yours to trust
-            import_module(name.rpartition(".")[0])
+        is_known_class(content[part]["_class_path"], object)
     model = LightningModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     datamodule = LightningDataModule.load_from_checkpoint(path, map_location="cpu", weights_only=True)
     return Run(model.eval(), datamodule)
+
+
+def is_known_class(class_path: Any, base: type) -> bool:
+    """Tell whether a checkpoint may have a class made: one of this package, or one that you have named yourself.
+
+    All else that it asks for may run code: any module when it is imported, any function when it is called.
+    """
+    module, _, name = str(class_path).rpartition(".")
+    if module.partition(".")[0] == __name__.partition(".")[0]:
+        with suppress(ImportError):
+            import_module(module)
+    found = getattr(sys.modules.get(module), name, None)
+    return isinstance(found, type) and issubclass(found, base)
 
 
 def new_name(root: Path, wanted: str | None) -> str:

@@ -74,16 +74,15 @@ def told_to_pip() -> dict[str, str]:
     return told
 
 
-def generate(
+def generation(
     folder: Path,
     *args: str,
     python: str | Path = sys.executable,
     template: str | Path = REPO,
     within: tuple[str, ...] = (),
-    cwd: Path | None = None,
     **environment: str | None,
-) -> subprocess.CompletedProcess[str]:
-    """Run cookiecutter as a user does, hooks and all, without a terminal.
+) -> tuple[list[str], dict[str, str]]:
+    """Say how a user runs cookiecutter, hooks and all: the command and its environment.
 
     Args:
         folder: Where the project is to be.
@@ -91,7 +90,6 @@ def generate(
         python: Who runs cookiecutter.
         template: What is rendered.
         within: The command that runs this command, such as `unshare`.
-        cwd: The folder to be in.
         environment: Variables to set; None takes one away.
     """
     folder.mkdir(parents=True, exist_ok=True)
@@ -104,6 +102,12 @@ def generate(
     # The same small PyTorch for both installers.
     inherited |= {"PIP_CONSTRAINT": str(CONSTRAINTS), "UV_CONSTRAINT": str(CONSTRAINTS)}
     inherited = told_to_pip() | inherited
+    return command, {key: value for key, value in (inherited | environment).items() if value is not None}
+
+
+def generate(*args: Any, cwd: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run cookiecutter as `generation` says, without a terminal, in the folder `cwd`."""
+    command, environment = generation(*args, **options)
     return subprocess.run(
         command,
         stdin=subprocess.DEVNULL,
@@ -114,5 +118,5 @@ def generate(
         check=False,
         cwd=cwd,
         start_new_session=True,
-        env={key: value for key, value in (inherited | environment).items() if value is not None},
+        env=environment,
     )

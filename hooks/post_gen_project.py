@@ -393,7 +393,7 @@ def rendered_by_cruft(answers, project):
 
 def remove_empty_folders(project):
     """Drop folders that hold nothing: a template cannot leave out the folder of a file that was not asked for."""
-    for name in (".github/workflows", ".github"):
+    for name in (".github/workflows", ".github", "walkthrough"):
         folder = project / name
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

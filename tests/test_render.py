@@ -12,7 +12,8 @@ from allpairspy import AllPairs
 
 from conftest import CHOICES, Render, files
 
-PAIRS = [dict(zip(CHOICES, row, strict=True)) for row in AllPairs(list(CHOICES.values()))]
+VALUES = CHOICES | {"walkthrough": [False, True]}
+PAIRS = [dict(zip(VALUES, row, strict=True)) for row in AllPairs(list(VALUES.values()))]
 LONGEST = "a" + "_long_name" * 6 + "_64"  # 64 characters
 
 ALWAYS = {
@@ -69,6 +70,22 @@ SOMETIMES = {
     },
     ("task", "image_classification"): {f"src/seed/engine/{name}.py" for name in ("confusion", "report", "split")},
     ("task", "language_model"): {"src/seed/engine/text.py"},
+    ("walkthrough", True): {
+        "tests/test_walkthrough.py",
+        "walkthrough/README.md",
+        "walkthrough/__init__.py",
+        "walkthrough/check.py",
+        "walkthrough/curves.py",
+        "walkthrough/data.py",
+        "walkthrough/datamodule.py",
+        "walkthrough/exercise.py",
+        "walkthrough/grown.py",
+        "walkthrough/mistakes.py",
+        "walkthrough/notebook.py",
+        "walkthrough/solution.py",
+        "walkthrough/the_lightning_solution.ipynb",
+        "walkthrough/vanilla.py",
+    },
 }
 
 
@@ -78,12 +95,14 @@ def _tool(*command: str, cwd: Path) -> None:
 
 
 def test_the_pairs_hold_every_value_of_every_question() -> None:
-    for key, values in CHOICES.items():
+    for key, values in VALUES.items():
         assert {answers[key] for answers in PAIRS} == set(values)
 
 
-@pytest.mark.parametrize("answers", PAIRS, ids=lambda answers: "-".join(answers.values()))
-def test_a_project_is_exactly_these_files_and_every_tool_reads_them(render: Render, answers: dict[str, str]) -> None:
+@pytest.mark.parametrize("answers", PAIRS, ids=lambda answers: "-".join(map(str, answers.values())))
+def test_a_project_is_exactly_these_files_and_every_tool_reads_them(
+    render: Render, answers: dict[str, str | bool]
+) -> None:
     project = render(project_slug="seed", **answers)
     assert files(project) == ALWAYS.union(*(paths for choice, paths in SOMETIMES.items() if choice in answers.items()))
 

@@ -1,0 +1,42 @@
+"""The lesson is whole in a project that asked for it, and leaves no trace in one that did not."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from conftest import Render, files, generate
+
+
+def _python(project, *command: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *command], cwd=project, capture_output=True, text=True, check=False)
+
+
+@pytest.mark.parametrize("task", ["regression", "language_model"])  # one with the lesson's data, one without
+def test_the_lesson_passes_its_own_tests_and_every_tool(render: Render, task: str) -> None:
+    project = render(project_slug="seed", task=task, walkthrough=True)
+    for command in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]):
+        result = _python(project, "-m", *command)
+        assert result.returncode == 0, result.stdout
+    result = _python(project, "-m", "pytest", "-q", "-n", "0", "tests/test_walkthrough.py")
+    assert result.returncode == 0, result.stdout
+    assert re.search(r"\d\d passed", result.stdout)
+    assert "skipped" not in result.stdout
+    assert "warning" not in result.stdout
+
+
+def test_without_it_no_trace_is_left(tmp_path) -> None:
+    generate(tmp_path, "project_slug=seed", "walkthrough=false", "verify=skip")
+    project = tmp_path / "seed"
+    assert not (project / "walkthrough").exists()
+    traces = {path for path in files(project) if re.search("walkthrough|nbclient", (project / path).read_text())}
+    assert traces == {"pyproject.toml"}
+    lines = [line for line in (project / "pyproject.toml").read_text().splitlines() if "walkthrough" in line]
+    assert lines == ["walkthrough = false"]  # among the answers
+
+
+def test_the_command_line_takes_the_answer(tmp_path) -> None:
+    result = generate(tmp_path, "project_slug=seed", "walkthrough=true", "verify=skip")
+    assert result.returncode == 0, result.stdout
+    assert "walkthrough/exercise.py" in files(tmp_path / "seed")

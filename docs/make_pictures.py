@@ -2,7 +2,7 @@
 
     python docs/make_pictures.py
 
-Needs a terminal of the POSIX kind and the environment of tests/requirements.txt.
+Needs a terminal of the POSIX kind, the environment of tests/requirements.txt, nbconvert and Chromium.
 """
 
 import os
@@ -15,6 +15,10 @@ import sys
 import tempfile
 from pathlib import Path
 
+import nbformat
+from nbclient import NotebookClient
+from nbformat import NotebookNode
+from PIL import Image, ImageOps
 from rich.console import Console
 from rich.text import Text
 
@@ -41,6 +45,29 @@ def converse(command: list[str], folder: Path) -> str:
             return output.decode().replace("\r\n", "\n")
 
 
+def picture_notebook(folder: Path) -> None:
+    """Run the notebook of the walkthrough, and picture it as a browser shows it: as a whole, and its fifth step."""
+    from nbconvert import HTMLExporter
+
+    answers = ["--no-input", "--default-config", "--output-dir", str(folder), str(DOCS.parent)]
+    answers += ["project_slug=lesson", "walkthrough=true", "verify=skip"]
+    command = [sys.executable, "-m", "cookiecutter", *answers]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
+    notebook = nbformat.read(folder / "lesson/walkthrough/the_lightning_solution.ipynb", as_version=4)
+    NotebookClient(notebook, resources={"metadata": {"path": str(folder)}}).execute()
+    first = next(number for number, cell in enumerate(notebook.cells) if "class LitRegression" in cell.source)
+    last = next(number for number, cell in enumerate(notebook.cells) if "unified_diff" in cell.source)
+    for name, cells in (("notebook", notebook.cells), ("walkthrough", notebook.cells[first : last + 1])):
+        html, _ = HTMLExporter().from_notebook_node(NotebookNode(notebook | {"cells": cells}))
+        (folder / "page.html").write_text(html, encoding="utf-8")
+        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,12000"]
+        options += ["--disable-background-networking", f"--user-data-dir={folder / 'chromium'}"]
+        page = f"file://{folder / 'page.html'}"
+        subprocess.run(["chromium", *options, f"--screenshot={folder / 'page.png'}", page], check=True)
+        picture = Image.open(folder / "page.png").convert("RGB")
+        picture.crop(ImageOps.invert(picture).getbbox()).quantize(32).save(DOCS / f"{name}.png", optimize=True)
+
+
 def main() -> None:
     """Generate, train, and keep what was seen."""
     with tempfile.TemporaryDirectory() as name:
@@ -57,6 +84,7 @@ def main() -> None:
         command = [sys.executable, "-m", "my_lightning_project.train", "fit", "--name", "first"]
         subprocess.run(command, cwd=project, env=environment, check=True)
         shutil.copy(project / "runs/first/curves.png", DOCS / "curves.png")
+        picture_notebook(folder)
 
 
 if __name__ == "__main__":

@@ -79,6 +79,7 @@ SOMETIMES = {
         "walkthrough/data.py",
         "walkthrough/datamodule.py",
         "walkthrough/exercise.py",
+        "walkthrough/fit.py",
         "walkthrough/grown.py",
         "walkthrough/mistakes.py",
         "walkthrough/notebook.py",

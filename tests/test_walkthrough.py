@@ -1,5 +1,6 @@
 """The lesson is whole in a project that asked for it, and leaves no trace in one that did not."""
 
+import difflib
 import re
 import subprocess
 import sys
@@ -24,6 +25,26 @@ def test_the_lesson_passes_its_own_tests_and_every_tool(render: Render, task: st
     assert re.search(r"\d\d passed", result.stdout)
     assert "skipped" not in result.stdout
     assert "warning" not in result.stdout
+
+
+def test_the_exercise_is_the_solution_but_for_its_step_and_is_refused_as_it_comes(render: Render) -> None:
+    project = render(project_slug="seed", walkthrough=True)
+    exercise, solution = (
+        (project / "walkthrough" / name).read_text().split("class LitRegression")[1].split("\n\n\nif __name__")[0]
+        for name in ("exercise.py", "solution.py")
+    )
+    changes = [line for line in difflib.ndiff(exercise.splitlines(), solution.splitlines()) if line[0] in "+-"]
+    assert [line[10:] for line in changes if line[0] == "+"] == [
+        "y_hat = self(x)",
+        "loss = self.criterion(y_hat, y)",
+        'self.log("train_loss", loss)',
+        "return loss",
+    ]
+    assert [line[12:19] for line in changes if line[0] == "-"] == ["TODO 1:", "TODO 2:", "TODO 3:", "Extra: "]
+
+    result = _python(project, "-m", "walkthrough.check")
+    assert result.returncode == 1
+    assert result.stderr == "exercise.py: TODO 1 is open: predict with y_hat = self(x)\n"
 
 
 def test_without_it_no_trace_is_left(tmp_path) -> None:

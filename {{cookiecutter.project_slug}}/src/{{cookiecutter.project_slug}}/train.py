@@ -66,7 +66,7 @@ class CLI(LightningCLI):
       What the command line leaves open, of the data too, is as it was when the checkpoint was written.
     - `--ckpt_path last` and `best` mean those of the newest run, in every subcommand.
     - `validate`, `test` and `predict` take the best checkpoint; stock takes an untrained model.
-    - A checkpoint runs no code and names none but this project's; stock leaves the first to the version of PyTorch,
+    - A checkpoint runs no pickled code, and has no class imported but this project's; stock leaves that to PyTorch,
       trusts addresses on the web, and imports and calls whatever stands there as the class.
     """
 

@@ -1,13 +1,11 @@
-"""The math: what is learned, from which loss, by which optimiser.
+"""The math: the model, its loss and its optimizer. The network is in `network.py`.
 
 Nothing here knows about devices, loops, files or logs. Those are the Trainer's, set in `configs/`.
 """
 
 from collections.abc import Sequence
-from itertools import pairwise
 from typing import Literal
 
-import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
@@ -15,59 +13,24 @@ from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassAUROC, MulticlassF1Score
 
 from .engine.schedule import warmup_cosine
+from .network import TableNet
 
-Batch = tuple[Tensor, Tensor, Tensor]  # numbers, codes of categories, class
-
-
-class TableNet(nn.Module):
-    """Layers over a row's numbers, and over a vector that is learnt for every category.
-
-    Args:
-        in_features: Numbers in a row.
-        cardinalities: Categories known of every column of them.
-        num_classes: Classes to tell apart.
-        hidden: Widths of the layers in between.
-        dropout: Share of each of them that is left out at every step of training.
-    """
-
-    def __init__(
-        self, in_features: int, cardinalities: Sequence[int], num_classes: int, hidden: Sequence[int], dropout: float
-    ) -> None:
-        super().__init__()
-        # 0 stands for what was never seen in training, and stays a vector of zeros.
-        self.embeddings = nn.ModuleList(
-            nn.Embedding(known + 1, _embedding_width(known), padding_idx=0) for known in cardinalities
-        )
-        widths = [in_features + sum(map(_embedding_width, cardinalities)), *hidden]
-        layers = [
-            part for pair in pairwise(widths) for part in (nn.Linear(*pair), nn.ReLU(), nn.Dropout(dropout))
-        ]  # fmt: skip
-        self.layers = nn.Sequential(*layers, nn.Linear(widths[-1], num_classes))
-
-    def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        """Map rows to scores; see `LitModel.forward`."""
-        vectors = [embedding(code) for embedding, code in zip(self.embeddings, codes.T, strict=True)]
-        return self.layers(torch.cat([numbers, *vectors], dim=1))
-
-
-def _embedding_width(known: int) -> int:
-    """Follow the rule of thumb of fastai, https://docs.fast.ai/tabular.model.html#emb_sz_rule."""
-    return min(600, round(1.6 * (known + 1) ** 0.56))
+Batch = tuple[Tensor, Tensor, Tensor]  # numbers, codes of categories, class numbers
 
 
 class LitModel(LightningModule):
-    """A class for every row: fully connected layers, with embeddings for categories.
+    """Classify the rows of a table.
 
     Args:
-        in_features: Numbers in a row; follows the data when started from the command line.
-        cardinalities: Categories known of every column of them; follows the data.
-        num_classes: Classes to tell apart; follows the data.
-        hidden: Widths of the layers in between.
-        dropout: Share of each of them that is left out at every step of training.
-        lr: Step size of gradient descent.
-        weight_decay: How strongly weights are drawn to 0.
-        schedule: Whether `lr` stays, or rises and falls.
-        warmup: With "cosine", the share of the run in which `lr` rises.
+        in_features: Columns of numbers; taken from the data on the command line.
+        cardinalities: Categories known in every column of categories; taken from the data.
+        num_classes: Number of classes; taken from the data.
+        hidden: Hidden layer widths.
+        dropout: Dropout probability.
+        lr: Learning rate.
+        weight_decay: Weight decay.
+        schedule: Learning rate schedule.
+        warmup: Fraction of the run that warms up, under "cosine".
     """
 
     def __init__(
@@ -101,13 +64,12 @@ class LitModel(LightningModule):
         self.test_metrics = metrics.clone(prefix="test_")
 
     def forward(self, numbers: Tensor, codes: Tensor) -> Tensor:
-        """Map numbers (batch, in_features) and codes (batch, len(cardinalities)) to scores (batch, num_classes)."""
+        """Map numbers (batch, in_features) and codes (batch, len(cardinalities)) to logits (batch, num_classes)."""
         return self.network(numbers, codes)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         numbers, codes, y = batch
-        y_hat = self(numbers, codes)
-        loss = self.criterion(y_hat, y)
+        loss = self.criterion(self(numbers, codes), y)
         self.log("train_loss", loss)
         return loss
 
@@ -117,9 +79,8 @@ class LitModel(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self._evaluate(batch, "test", self.test_metrics)
 
-    def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        numbers, codes, *_ = batch  # new data comes without a target
-        return self(numbers, codes)
+    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
+        return self(*batch)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)
@@ -131,8 +92,8 @@ class LitModel(LightningModule):
     def _evaluate(self, batch: Batch, stage: str, metrics: MetricCollection) -> dict[str, Tensor]:
         numbers, codes, y = batch
         y_hat = self(numbers, codes)
-        # The mean over the whole set, on every number of processes.
+        # sync_dist: the mean over all rows, on any number of processes
         self.log(f"{stage}_loss", self.criterion(y_hat, y), prog_bar=True, batch_size=len(y), sync_dist=True)
         metrics.update(y_hat, y)
         self.log_dict(metrics, batch_size=len(y))
-        return {"y_hat": y_hat, "y": y}
+        return {"y_hat": y_hat, "y": y}  # for report.py

@@ -1,37 +1,31 @@
-"""What to look at after a validation or a test: which class is taken for which, and the worst mistakes."""
+"""What to look at after a validation or a test: the confusion matrix and the most confident mistakes."""
+
+from collections.abc import Sequence
+from typing import Any
 
 from matplotlib.figure import Figure
-from torch import Tensor
 
 from .datamodule import LitDataModule
-from .engine.confusion import draw_confusion, worst_mistakes
-from .engine.report import Report
+from .engine.mistakes import ClassificationReport, Mistake
 
-SHOWN = 16  # mistakes
-FEATURES = 5  # of each
+FEATURES = 5  # shown of every mistake
 
 
-class LitReport(Report):
-    """Draw the confusion matrix, and a sheet of the worst mistakes."""
+class LitReport(ClassificationReport):
+    """Draw the confusion matrix, and a table of the rows misclassified with the highest probability."""
 
-    def draw(self, datamodule: LitDataModule, split: str, outputs: dict[str, Tensor]) -> dict[str, Figure]:
-        figures = {"confusion": draw_confusion(outputs["y_hat"], outputs["y"], datamodule.fitted["classes"])}
-        if mistakes := self._draw_mistakes(datamodule, split, outputs):
-            figures["mistakes"] = mistakes
-        return figures
+    def class_names(self, datamodule: Any) -> list[str] | None:
+        return datamodule.fitted["classes"] if isinstance(datamodule, LitDataModule) else None
 
-    def _draw_mistakes(self, datamodule: LitDataModule, split: str, outputs: dict[str, Tensor]) -> Figure | None:
-        """Draw a table of the rows that were given to a wrong class with the highest probability."""
+    def draw_mistakes(self, datamodule: LitDataModule, split: str, mistakes: Sequence[Mistake]) -> Figure:
         classes, frame = datamodule.fitted["classes"], datamodule.table.frame
         shown = datamodule.columns[0][:FEATURES]
         cells = []
-        for mistake in worst_mistakes(outputs["y_hat"], outputs["y"])[:SHOWN]:
+        for mistake in mistakes:
             row = int(datamodule.splits[split][mistake.position])
             values = [str(value)[:10] for value in frame.select(shown).row(row)]
             verdict = [classes[mistake.true], classes[mistake.predicted], f"{mistake.probability:.2f}"]
             cells.append([str(row + 1), *verdict, *values])
-        if not cells:
-            return None
         header = ["row", "true", "predicted", "probability", *shown]
         figure = Figure(figsize=(1.5 * len(header), 0.6 + 0.3 * len(cells)), layout="constrained")
         axes = figure.add_subplot()

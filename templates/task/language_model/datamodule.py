@@ -1,7 +1,7 @@
-"""The data: read a text, split it, cut it into blocks of tokens, hand them out in batches.
+"""The data: a text, cut into blocks of tokens.
 
-Without a path it is the reference of Python's own `help()`: 465 thousand characters of English, part of
-the standard library. Your own text is a matter of configuration:
+By default it is the reference of Python's own `help()`: 465 thousand characters of English, part of the standard
+library. Your own text is a matter of configuration:
 
     --data.path my.txt
 """
@@ -9,67 +9,38 @@ the standard library. Your own text is a matter of configuration:
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypedDict
+from typing import Any, Literal
 
 import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
-from .engine.errors import InputError, require_positive
-from .engine.text import Vocabulary, characters_of, map_tokens, read_pieces, text_files
-
-
-class Fitted(TypedDict):
-    """What was found out about the text, in plain values: a checkpoint loads with `weights_only=True`."""
-
-    characters: str  # declared, or the command line would take some texts for something else
-
-
-class Blocks(Dataset[tuple[Tensor, Tensor]]):
-    """Parts of a text, each with the same part one token further.
-
-    Args:
-        tokens: The whole text, of shape (tokens,).
-        starts: Where each block begins.
-        block_size: Tokens in a block.
-    """
-
-    def __init__(self, tokens: Tensor, starts: Sequence[int], block_size: int) -> None:
-        self.tokens = tokens
-        self.starts = starts
-        self.block_size = block_size
-
-    def __len__(self) -> int:
-        return len(self.starts)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """Return tokens and next tokens, both int64 of shape (block_size,)."""
-        block = self.tokens[self.starts[index] :][: self.block_size + 1].long()
-        return block[:-1], block[1:]
+from .data.text import Blocks, Prompt, Vocabulary, characters_of, map_tokens, read_pieces, text_files
+from .engine.errors import InputError, require_positive, require_same
+from .engine.predictions import plain_columns
 
 
 class LitDataModule(LightningDataModule):
-    """A text, of which every token is to be told from those before.
+    """Blocks of a text and the same blocks shifted by one token; prompts, to predict.
 
     Args:
-        path: Text file in UTF-8, or a folder of .txt and .md files; without one, the reference of Python.
-        tokens: What the text is divided into: its characters, or its bytes.
-        block_size: Tokens in a block: as far as the model can look back.
+        path: Text file in UTF-8, or a folder of .txt and .md files; by default the reference of Python.
+        tokens: The text's tokens: its characters or its bytes.
+        block_size: Context length in tokens.
         batch_size: Blocks per step.
-        shuffle: Whether each epoch sees the training blocks in a new order.
-        val_fraction: Share of the text kept for validation, after what is kept for training.
-        test_fraction: Share of the text kept for the test: its end.
-        prompts: What `predict` goes on from; by default a new line.
-        cache_dir: Where the tokens of your text are kept, to be mapped into memory.
-        fitted: What was found out about the text; comes with a checkpoint.
+        shuffle: Whether to reshuffle the training blocks every epoch.
+        val_fraction: Fraction of the text for validation, after the training text.
+        test_fraction: Fraction of the text for the test, at its end.
+        prompts: Texts that `predict` continues; by default a new line.
+        new_tokens: Tokens to generate for a prompt.
+        temperature: Sampling temperature; below 1, likely tokens become more likely.
+        top_k: Number of most likely tokens to sample from.
+        cache_dir: Folder for the memory-mapped tokens of your text.
 
     Raises:
         InputError: If the text or a prompt cannot be used.
     """
-
-    # What the model has to know of the data: the command line hands these to its arguments of the same names.
-    shapes = ("vocab_size", "block_size")
 
     def __init__(
         self,
@@ -81,12 +52,14 @@ class LitDataModule(LightningDataModule):
         val_fraction: float = 0.1,
         test_fraction: float = 0.1,
         prompts: list[str] | None = None,
+        new_tokens: int = 200,
+        temperature: float = 0.8,
+        top_k: int = 50,
         cache_dir: str = ".cache",
-        fitted: Fitted | None = None,
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        require_positive("data", batch_size=batch_size, block_size=block_size)
+        require_positive("data", batch_size=batch_size, block_size=block_size, temperature=temperature, top_k=top_k)
         self.path = path
         self.tokens = tokens
         self.block_size = block_size
@@ -95,47 +68,69 @@ class LitDataModule(LightningDataModule):
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.given_prompts = prompts
+        self.new_tokens = new_tokens
+        self.temperature = temperature
+        self.top_k = top_k
         self.cache_dir = cache_dir
 
     @property
     def vocab_size(self) -> int:
-        """Different tokens."""
+        """Number of distinct tokens."""
         return len(self.vocabulary)
 
     def setup(self, stage: str) -> None:
-        """Read and split, or encode the prompts."""
+        """Read and split the text, or tokenize the prompts."""
         if stage == "predict":
-            self.x = [self.encode(prompt) for prompt in self.prompts]
-            return
-        self.blocks = {split: Blocks(self.corpus, starts, self.block_size) for split, starts in self.splits.items()}
+            self.x = [self.prompt(text) for text in self.prompts]
+        else:
+            self.blocks = {split: Blocks(self.corpus, starts, self.block_size) for split, starts in self.splits.items()}
 
     def train_dataloader(self) -> DataLoader:
-        return self._load("train", shuffle=self.shuffle)
+        return self._loader("train", shuffle=self.shuffle)
 
     def val_dataloader(self) -> DataLoader:
-        return self._load("val")
+        return self._loader("val")
 
     def test_dataloader(self) -> DataLoader:
-        return self._load("test")
+        return self._loader("test")
 
     def predict_dataloader(self) -> DataLoader:
-        """The prompts, one by one: they differ in length."""
-        return DataLoader(self.x, batch_size=1)  # type: ignore[arg-type]
+        """The prompts, each a batch: their lengths differ."""
+        return DataLoader(self.x, batch_size=1, collate_fn=_only)  # type: ignore[arg-type]
 
-    def decode(self, prediction: tuple[Tensor, Tensor]) -> dict[str, list[Any]]:
-        """Turn prompts (n, tokens) and what the model added (n, new tokens) into text."""
+    def state_dict(self) -> dict[str, Any]:
+        """Return what was found in the text, for the checkpoint."""
+        return self.fitted
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore it.
+
+        Raises:
+            InputError: If the settings contradict it.
+        """
+        trained = dict(state_dict["settings"])
+        if trained.pop("path") != self.path:  # another text may be split as you like
+            trained = {name: trained[name] for name in ("tokens", "block_size")}
+        require_same(self._settings, trained)
+        self.fitted = state_dict
+
+    def decode(self, prediction: tuple[Tensor, Tensor], rows: Sequence[int] = ()) -> dict[str, list[Any]]:
+        """Turn prompts (n, tokens) and their continuations (n, new tokens) into text."""
+        if not isinstance(prediction, tuple):
+            return plain_columns(prediction)  # another model's
         columns = zip(("prompt", "continuation"), prediction, strict=True)
         return {name: [self.vocabulary.decode(row) for row in rows] for name, rows in columns}
 
-    def encode(self, prompt: str) -> Tensor:
-        """Turn a prompt into tokens, int64 of shape (tokens,)."""
-        if not prompt:
-            raise InputError("--data.prompts: a prompt is empty; it needs at least one character to go on from")
-        return torch.from_numpy(self.vocabulary.encode(prompt, f"the prompt {prompt!r}")).long()
+    def prompt(self, text: str) -> Prompt:
+        """Tokenize a prompt."""
+        if not text:
+            raise InputError("--data.prompts: a prompt is empty; it needs at least one character")
+        tokens = torch.from_numpy(self.vocabulary.encode(text, f"the prompt {text!r}")).long()
+        return Prompt(tokens[None], self.new_tokens, self.temperature, self.top_k)
 
     @property
     def prompts(self) -> list[str]:
-        """What `predict` goes on from."""
+        """Texts that `predict` continues."""
         characters = self.vocabulary.characters
         return self.given_prompts or ["\n" if "\n" in characters or not characters else characters[0]]
 
@@ -148,7 +143,7 @@ class LitDataModule(LightningDataModule):
 
     @cached_property
     def splits(self) -> dict[str, range]:
-        """Where the blocks of the three splits begin: training first, then validation, then the test."""
+        """Where the blocks of the three splits start: training first, then validation, then test."""
         n = len(self.corpus)
         val, test = round(n * self.val_fraction), round(n * self.test_fraction)
         ends = {"train": (0, n - val - test), "val": (n - val - test, n - test), "test": (n - test, n)}
@@ -158,26 +153,36 @@ class LitDataModule(LightningDataModule):
                 start, end = ends[name]
                 raise InputError(
                     f"{self.path or 'the reference of Python'}: {n} tokens leave {end - start} for the {name} split, "
-                    f"which needs {self.block_size + 1}: lower --data.block_size, or take more text"
+                    f"which needs {self.block_size + 1}; lower --data.block_size, or add text"
                 )
         return splits
 
     @cached_property
-    def fitted(self) -> Fitted:
-        """What was found out about the text; every checkpoint holds it."""
-        if self.hparams["fitted"] is None:
-            pieces = [_reference()] if self.path is None else read_pieces(text_files(self.path))
-            self.hparams["fitted"] = Fitted(characters=characters_of(pieces) if self.tokens == "characters" else "")
-        return self.hparams["fitted"]
+    def fitted(self) -> dict[str, Any]:
+        """What was found in the text, as plain values: checkpoints load with `weights_only=True`."""
+        pieces = [_reference()] if self.path is None else read_pieces(text_files(self.path))
+        characters = characters_of(pieces) if self.tokens == "characters" else ""
+        return {"settings": self._settings, "characters": characters}
 
     @cached_property
     def vocabulary(self) -> Vocabulary:
-        """Turns text into tokens and back."""
+        """Maps text to tokens and back."""
         return Vocabulary(self.fitted["characters"])
 
-    def _load(self, split: str, shuffle: bool = False) -> DataLoader:
+    @property
+    def _settings(self) -> dict[str, Any]:
+        """The settings that decide what the model sees."""
+        names = ("path", "tokens", "block_size", "val_fraction", "test_fraction")
+        return {name: getattr(self, name) for name in names}
+
+    def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         # No worker processes: a block is a few hundred numbers, and handing them over would cost more.
         return DataLoader(self.blocks[split], batch_size=self.batch_size, shuffle=shuffle)
+
+
+def _only(batch: list[Prompt]) -> Prompt:
+    [prompt] = batch
+    return prompt
 
 
 def _reference() -> str:

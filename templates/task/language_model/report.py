@@ -1,28 +1,34 @@
-"""What to look at after a validation: how the model goes on from a prompt."""
-
-from typing import Any
+"""What to look at after a validation: how the model continues a prompt."""
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 
+from .datamodule import LitDataModule
 from .engine.loggers import log_text
-from .engine.metrics import run_folder
+from .engine.runs import folder_of
+from .network import Transformer
 
 
 class LitReport(Callback):
-    """Add a generated text to samples.txt after each validation, in training, also to that of the untrained model."""
+    """Append a sample to samples.txt at each validation during training, starting with the untrained model.
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        if trainer.state.fn != "fit":
-            return  # by itself, a validation knows no step
-        model: Any = pl_module
-        datamodule: Any = trainer.datamodule  # type: ignore[attr-defined]
-        prompt = datamodule.encode(datamodule.prompts[0])
-        # The same chance every time, and none taken from the training. All processes take part: a sharded model
-        # is whole only where all of them are.
-        tokens = trainer.strategy.batch_to_device(prompt)[None]
-        continued = model.generate(tokens, generator=torch.Generator().manual_seed(0))
-        folder = run_folder(trainer)
+    It needs the project's own data and network; with others it does nothing.
+    """
+
+    # At the start, when a callback that averages weights has put them in, not at the end, when it has removed them.
+    def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
+        network = getattr(pl_module, "network", None)
+        own = isinstance(datamodule, LitDataModule) and isinstance(network, Transformer)
+        if not own or trainer.state.fn != "fit":
+            return  # without training there is no step to show the sample for
+        prompt = datamodule.prompt(datamodule.prompts[0])
+        # A generator, so that sampling repeats and leaves the random state of training alone. All processes take part,
+        # since a sharded model is whole only across all of them.
+        tokens = trainer.strategy.batch_to_device(prompt.tokens)
+        settings = prompt._replace(tokens=tokens)
+        continued = network.generate(*settings, generator=torch.Generator().manual_seed(0))
+        folder = folder_of(trainer)
         if folder is None or not trainer.is_global_zero:
             return
         text = datamodule.vocabulary.decode(continued[0])

@@ -1,4 +1,4 @@
-"""The math: what is learned, from which loss, by which optimiser.
+"""The math: the model, its loss and its optimizer.
 
 Nothing here knows about devices, loops, files or logs. Those are the Trainer's, set in `configs/`.
 """
@@ -12,20 +12,21 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
 
+from .engine.errors import require_positive
 from .engine.schedule import warmup_cosine
 
 
 class LitModel(LightningModule):
-    """Linear regression: one weight per feature, and a bias; or more layers, where `hidden` says so.
+    """Linear regression, or a multilayer perceptron if `hidden` is given.
 
     Args:
-        in_features: Width of a row; follows the data when started from the command line.
-        out_features: Numbers predicted per row.
-        hidden: Widths of layers in between, each followed by a ReLU.
-        target_std: Standard deviation of the target, so that errors are in its own unit; follows the data.
-        lr: Step size of gradient descent.
-        schedule: Whether `lr` stays, or rises and falls.
-        warmup: With "cosine", the share of the run in which `lr` rises.
+        in_features: Inputs per row; taken from the data on the command line.
+        out_features: Outputs per row.
+        hidden: Hidden layer widths, each layer followed by a ReLU.
+        target_std: Standard deviation of the target, to report errors in its own unit; taken from the data.
+        lr: Learning rate.
+        schedule: Learning rate schedule.
+        warmup: Fraction of the run that warms up, under "cosine".
     """
 
     def __init__(
@@ -40,14 +41,15 @@ class LitModel(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require_positive("model", hidden=hidden)
         self.target_std = target_std
         self.lr = lr
         self.schedule = schedule
         self.warmup = warmup
-        self.layer: nn.Module = nn.Linear(in_features, out_features)
+        self.network: nn.Module = nn.Linear(in_features, out_features)
         if hidden:
             layers = [part for pair in pairwise([in_features, *hidden]) for part in (nn.Linear(*pair), nn.ReLU())]
-            self.layer = nn.Sequential(*layers, nn.Linear(hidden[-1], out_features))
+            self.network = nn.Sequential(*layers, nn.Linear(hidden[-1], out_features))
         self.criterion = nn.MSELoss()
         metrics = MetricCollection(
             {"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False), "r2": R2Score()}
@@ -57,12 +59,11 @@ class LitModel(LightningModule):
 
     def forward(self, x: Tensor) -> Tensor:
         """Map rows (batch, in_features) to predictions (batch, out_features)."""
-        return self.layer(x)
+        return self.network(x)
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
-        y_hat = self(x)
-        loss = self.criterion(y_hat, y)
+        loss = self.criterion(self(x), y)
         self.log("train_loss", loss)
         return loss
 
@@ -71,10 +72,6 @@ class LitModel(LightningModule):
 
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         return self._evaluate(batch, "test", self.test_metrics)
-
-    def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
-        x, *_ = batch  # new data comes without a target
-        return self(x)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = optim.SGD(self.parameters(), lr=self.lr)
@@ -86,8 +83,8 @@ class LitModel(LightningModule):
     def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str, metrics: MetricCollection) -> dict[str, Tensor]:
         x, y = batch
         y_hat = self(x)
-        # The mean over the whole set, on every number of processes.
+        # sync_dist: the mean over all rows, on any number of processes
         self.log(f"{stage}_loss", self.criterion(y_hat, y), prog_bar=True, batch_size=len(x), sync_dist=True)
         metrics.update(y_hat * self.target_std, y * self.target_std)
         self.log_dict(metrics, batch_size=len(x))
-        return {"y_hat": y_hat, "y": y}
+        return {"y_hat": y_hat, "y": y}  # for report.py

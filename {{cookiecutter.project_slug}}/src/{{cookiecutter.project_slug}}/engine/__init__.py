@@ -1,1 +1,1 @@
-"""What is neither math nor stock Lightning: the same for every model and every dataset."""
+"""The engineering: everything about a run that is neither your math nor your data."""

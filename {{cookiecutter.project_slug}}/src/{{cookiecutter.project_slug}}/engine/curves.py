@@ -1,4 +1,4 @@
-"""The learning curves, beginning before the first step, drawn into the run's folder."""
+"""Learning curves, from before the first step, drawn into the run's folder."""
 
 from typing import Any
 
@@ -6,14 +6,15 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 
 from .loggers import save_picture
-from .metrics import Curve, read_curves, run_folder
+from .metrics import Curve, read_curves
+from .runs import folder_of
 
 
 class LearningCurves(Callback):
-    """Draw curves.png when training ends, also when it ends early.
+    """Draw curves.png when training ends, also after an error.
 
-    The validation that Lightning runs before training (`num_sanity_val_steps`) becomes their first point:
-    what the untrained model scored. Every epoch gets at least one point for training.
+    Lightning's sanity check before training (`num_sanity_val_steps`) becomes the first point: the untrained model.
+    Training logs at least once per epoch.
     """
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -22,7 +23,7 @@ class LearningCurves(Callback):
             logger.log_metrics(before, step=trainer.global_step)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        settings: Any = trainer  # has this one without declaring it
+        settings: Any = trainer  # it has this attribute without declaring it
         settings.log_every_n_steps = int(min(settings.log_every_n_steps, trainer.num_training_batches))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -32,7 +33,7 @@ class LearningCurves(Callback):
         self._draw(trainer)
 
     def _draw(self, trainer: Trainer) -> None:
-        folder = run_folder(trainer)
+        folder = folder_of(trainer)
         if folder is None or not trainer.is_global_zero:
             return
         trainer.loggers[0].save()
@@ -41,7 +42,7 @@ class LearningCurves(Callback):
 
 
 def draw(curves: dict[str, Curve]) -> Figure:
-    """Draw train_x and val_x into one panel for every x."""
+    """Draw `train_x` and `val_x` into one panel for every metric x."""
     panels: dict[str, dict[str, Curve]] = {}
     for name, curve in curves.items():
         stage, _, metric = name.partition("_")
@@ -49,13 +50,13 @@ def draw(curves: dict[str, Curve]) -> Figure:
     columns = min(2, len(panels))
     rows = -(-len(panels) // columns)
     figure = Figure(figsize=(6.4 * columns, 4 * rows), layout="constrained")
-    # The loss first, since training is judged by it
+    # The loss comes first: it is what training minimizes
     for number, (metric, stages) in enumerate(sorted(panels.items(), key=lambda panel: panel[0] != "loss"), start=1):
         axes = figure.add_subplot(rows, columns, number)
         for stage, curve in stages.items():
             steps, values = list(curve), list(curve.values())
             if stage == "train":
-                axes.plot(steps, values, color="tab:blue", alpha=0.5, linewidth=1, label="train, batch by batch")
+                axes.plot(steps, values, color="tab:blue", alpha=0.5, linewidth=1, label="train, single batches")
             else:
                 axes.plot(steps, values, color="tab:orange", marker="o", label="validation")
         axes.set(xlabel="step", ylabel=metric)

@@ -1,20 +1,42 @@
-"""What is the user's to mend."""
+"""Errors that the user can fix."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 
 class InputError(ValueError):
-    """A file, column, value or option cannot be used; the message says which, and what to do."""
+    """A file, column, value or option cannot be used; the message says which one and what to do."""
 
 
-def require_positive(part: str, **values: float | None) -> None:
-    """Refuse settings of which no model and no batch can be made.
+def require_positive(part: str, **settings: float | Sequence[float] | None) -> None:
+    """Reject sizes that make no model and no batch.
 
     Args:
-        part: Whose settings they are, `model` or `data`, as on the command line.
-        values: The settings by name; None is left alone.
+        part: The options' prefix on the command line: `model` or `data`.
+        settings: Values by option name; None passes.
 
     Raises:
-        InputError: If one is not above 0.
+        InputError: If a value, or one in a sequence, is not above 0.
     """
-    for name, value in values.items():
-        if value is not None and value <= 0:
-            raise InputError(f"--{part}.{name} {value}: it must be above 0")
+    for name, value in settings.items():
+        values = value if isinstance(value, Sequence) else [value]
+        if any(number is not None and number <= 0 for number in values):
+            raise InputError(f"--{part}.{name} {value}: must be above 0")
+
+
+def require_same(now: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
+    """Reject data options that contradict what a checkpoint was trained with.
+
+    Args:
+        now: Settings of the datamodule by option name.
+        trained: The same settings at training time.
+
+    Raises:
+        InputError: If one differs.
+    """
+    for name, value in trained.items():
+        if now[name] != value:
+            raise InputError(
+                f"--data.{name} {now[name]}: the checkpoint was trained with {'the default' if value is None else value}; "
+                "drop the option, or train a new model without --ckpt_path"
+            )

@@ -1,4 +1,4 @@
-"""FSDP2 for a model that knows nothing of it."""
+"""FSDP2 for models that do not know about it."""
 
 from pathlib import Path
 from types import MethodType
@@ -13,11 +13,11 @@ from torch.nn import ModuleList
 
 
 class FSDP2Strategy(ModelParallelStrategy):
-    """Shard parameters, gradients and optimiser state over all processes.
+    """Shard parameters, gradients and optimizer state over all processes.
 
-    Lightning's strategy asks each model for a `configure_model` that does the sharding; this one brings
-    its own to models without one, so that the math stays free of it. Each layer that the model owns is
-    one unit of sharding, and so is each block of an `nn.ModuleList` within. Checkpoints are ordinary single files.
+    Lightning's strategy expects every model to shard itself in `configure_model`; this one adds that method to models
+    without it, so that the math stays free of it. Each child of the model is sharded as one unit, and so is each block
+    in an `nn.ModuleList`. Checkpoints are ordinary single files.
 
     Source: https://docs.pytorch.org/docs/stable/distributed.fsdp.fully_shard.html
     """
@@ -34,7 +34,7 @@ class FSDP2Strategy(ModelParallelStrategy):
             module.configure_model = MethodType(_shard, module)  # type: ignore[method-assign]
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
-        # Lightning 2.6 stumbles over an optimiser that has no state to restore, such as plain SGD.
+        # Lightning 2.6 fails to restore an optimizer without state, such as plain SGD.
         saved = torch.load(checkpoint_path, map_location="cpu", mmap=True, weights_only=True)["optimizer_states"]
         if any(optimizer["state"] for optimizer in saved):
             return super().load_checkpoint(checkpoint_path, weights_only)

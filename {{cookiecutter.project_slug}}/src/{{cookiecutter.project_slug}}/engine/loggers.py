@@ -1,6 +1,6 @@
-"""What the Trainer does not send to the loggers by itself: pictures, texts and the resolved config.
+"""Send pictures, texts and the resolved config to the loggers; the Trainer sends only numbers.
 
-Another kind of logger is one more `case` here; until then it gets the numbers alone.
+To support another logger, add a `case` to each function; without one it still gets the numbers.
 """
 
 from pathlib import Path
@@ -13,14 +13,14 @@ from matplotlib.image import imread
 
 
 def save_picture(trainer: Trainer, figure: Figure, path: Path) -> None:
-    """Write a figure, and send it to every logger."""
+    """Save a figure and send it to every logger."""
     figure.savefig(path, dpi=120)
     for logger in trainer.loggers:
         log_picture(logger, path, trainer.global_step)
 
 
 def log_picture(logger: Logger, path: Path, step: int) -> None:
-    """Send a PNG file, under its own name."""
+    """Send a PNG file under its name."""
     match logger:
         case TensorBoardLogger():
             logger.experiment.add_image(path.stem, imread(path)[:, :, :3], step, dataformats="HWC")
@@ -42,7 +42,7 @@ def log_text(logger: Logger, name: str, text: str, step: int) -> None:
 
 
 def log_config(logger: Logger, path: Path) -> None:
-    """Send the resolved config, which says more than the hyper-parameters that the Trainer sends."""
+    """Send the resolved config, which holds more than the hyperparameters that the Trainer sends."""
     match logger:
         case TensorBoardLogger():
             logger.experiment.add_text("config", f"```\n{path.read_text(encoding='utf-8')}\n```")

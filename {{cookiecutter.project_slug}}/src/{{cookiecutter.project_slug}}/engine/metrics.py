@@ -1,25 +1,25 @@
-"""metrics.csv: every number of a run, written always and read back for the picture and the last words."""
+"""metrics.csv: every logged number, always written, and read back for the curves and the summary."""
 
 import csv
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
+from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 Curve = dict[int, float]  # step -> value
 
 
 class MetricsCSV(CSVLogger):
-    """Lightning's CSVLogger, but training that is resumed goes on with its file; the stock logger deletes it.
+    """Lightning's CSVLogger, except that a resumed run appends to its file; the stock logger deletes it.
 
     Args:
         root: Folder of all runs.
         name: Folder of this run.
-        filename: Where in it to write.
-        append: Whether to go on with what is there.
+        filename: File in it.
+        append: Whether to keep the rows that are there.
     """
 
     def __init__(self, root: Path, name: str, filename: str, append: bool) -> None:
@@ -28,6 +28,7 @@ class MetricsCSV(CSVLogger):
         self._append = append
 
     @property
+    @rank_zero_experiment
     def experiment(self) -> Any:
         if self._experiment is None:
             self._experiment = _Writer(self.log_dir, self._filename, self._append)
@@ -53,14 +54,8 @@ class _Writer(ExperimentWriter):
             path.unlink(missing_ok=True)
 
 
-def run_folder(trainer: Trainer) -> Path | None:
-    """Find the folder of the run that a Trainer is in; with `fast_dev_run` there is none."""
-    logger = trainer.loggers[0] if trainer.loggers else None
-    return Path(logger.log_dir) if isinstance(logger, MetricsCSV) else None
-
-
 def read_curves(folder: Path) -> dict[str, Curve]:
-    """Read train_* and val_* from `folder/metrics.csv`: their values by step; where a step came twice, the later."""
+    """Read train_* and val_* from `folder/metrics.csv`, by step; the later value wins where a step was logged twice."""
     curves: dict[str, Curve] = {}
     path = folder / "metrics.csv"
     if path.exists():

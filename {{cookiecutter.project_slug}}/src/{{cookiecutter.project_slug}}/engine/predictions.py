@@ -1,4 +1,4 @@
-"""`predict` leaves predictions.csv in the run's folder."""
+"""`predict` writes predictions.csv into the run's folder."""
 
 import csv
 from collections.abc import Sequence
@@ -7,12 +7,14 @@ from typing import Any
 import torch.distributed
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
+from torch import Tensor
 
-from .metrics import run_folder
+from .contract import DecodesPredictions
+from .runs import folder_of
 
 
 class PredictionWriter(BasePredictionWriter):
-    """Write what `LitDataModule.decode` makes of the predictions, one line per row of the data, counted from 1."""
+    """Write one line per row of the predict dataset, counted from 1."""
 
     def __init__(self) -> None:
         super().__init__(write_interval="epoch")
@@ -20,21 +22,68 @@ class PredictionWriter(BasePredictionWriter):
     def write_on_epoch_end(
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
+        datamodule = trainer.datamodule  # type: ignore[attr-defined]
         rows: list[dict[str, Any]] = []
-        for prediction, indices in zip(predictions, batch_indices[0], strict=True):
-            columns = trainer.datamodule.decode(prediction)  # type: ignore[attr-defined]
-            rows += [
-                {"row": row + 1, **dict(zip(columns, values, strict=True))}
-                for row, values in zip(indices, zip(*columns.values(), strict=True), strict=True)
-            ]
+        loaders = [predictions] if len(batch_indices) == 1 else predictions
+        for batches, indices_of in zip(loaders, batch_indices, strict=True):
+            first = len(rows)  # where there are several dataloaders, their rows follow each other
+            for number, prediction in enumerate(batches):
+                # Lightning does not know the rows of an iterable dataset.
+                known = indices_of[number] if number < len(indices_of) else None
+                columns = to_columns(datamodule, prediction, known, start=len(rows) - first)
+                size = len(next(iter(columns.values())))
+                numbers = known or range(len(rows) - first, len(rows) - first + size)
+                rows += [
+                    {"row": first + row + 1, **dict(zip(columns, values, strict=True))}
+                    for row, values in zip(numbers, zip(*columns.values(), strict=True), strict=True)
+                ]
         if trainer.world_size > 1:
             shares: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(shares, rows)
-            rows = [row for share in shares for row in share]
-        folder = run_folder(trainer)
+            # Drop the rows that DistributedSampler padded with.
+            rows = list({row["row"]: row for share in shares for row in share}.values())
+        folder = folder_of(trainer)
         if folder is not None and trainer.is_global_zero and rows:
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
                 writer = csv.DictWriter(file, fieldnames=list(rows[0]))
                 writer.writeheader()
                 writer.writerows(sorted(rows, key=lambda row: row["row"]))
+
+
+def to_columns(
+    datamodule: Any, prediction: Any, rows: Sequence[int] | None = None, start: int = 0
+) -> dict[str, list[Any]]:
+    """Turn the prediction for one batch into columns.
+
+    Args:
+        datamodule: Decodes it, if it can; see `engine/contract.py`.
+        prediction: What `predict_step` returned.
+        rows: Positions in the predict dataset, if they are known.
+        start: Position of the first row, if they are not.
+    """
+    if not isinstance(datamodule, DecodesPredictions):
+        return plain_columns(prediction)
+    size = len(next(iter(plain_columns(prediction).values())))
+    return datamodule.decode(prediction, rows or range(start, start + size))
+
+
+def plain_columns(prediction: Any, name: str = "prediction") -> dict[str, list[Any]]:
+    """Write a prediction as it is: a number per row, or one column for each of several.
+
+    Args:
+        prediction: A tensor of shape (rows, ...), or a tuple or dict of them; anything else holds one value per row.
+        name: Name of the columns.
+    """
+    if isinstance(prediction, dict):
+        parts = [plain_columns(value, str(key)) for key, value in prediction.items()]
+    elif isinstance(prediction, tuple):
+        parts = [plain_columns(value, f"{name}_{number}") for number, value in enumerate(prediction)]
+    elif not isinstance(prediction, Tensor):
+        return {name: list(prediction)}
+    elif prediction.dim() < 2 or prediction[0].numel() == 1:
+        return {name: prediction.flatten().tolist()}
+    else:
+        columns = prediction.flatten(1).T.tolist()
+        return {f"{name}_{number}": column for number, column in enumerate(columns)}
+    return {key: values for part in parts for key, values in part.items()}

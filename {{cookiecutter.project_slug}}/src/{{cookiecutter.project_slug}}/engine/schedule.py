@@ -1,4 +1,4 @@
-"""The learning rate over a run: up in a line, down in half a cosine."""
+"""Learning rate schedule: linear warm-up, cosine decay."""
 
 import math
 
@@ -9,14 +9,14 @@ from .errors import InputError
 
 
 def warmup_cosine(optimizer: Optimizer, steps: float, warmup: float) -> LambdaLR:
-    """Rise from near 0 to the full learning rate, then fall to 0 at the last step.
+    """Raise the learning rate linearly to its full value, then let it decay to 0 at the last step.
 
-    Made for `trainer.estimated_stepping_batches`. A run that is resumed for longer gets the longer curve.
+    Pass `trainer.estimated_stepping_batches` as `steps`: a run that is resumed for longer gets the longer schedule.
 
     Args:
-        optimizer: What to schedule.
-        steps: Optimiser steps of the whole run.
-        warmup: Share of them in which the learning rate rises.
+        optimizer: The optimizer to schedule.
+        steps: Optimizer steps of the whole run.
+        warmup: Fraction of them that warm up.
 
     Raises:
         InputError: If the run has no end.
@@ -24,12 +24,12 @@ def warmup_cosine(optimizer: Optimizer, steps: float, warmup: float) -> LambdaLR
     Source: Loshchilov and Hutter, SGDR, https://arxiv.org/abs/1608.03983, without restarts.
     """
     if math.isinf(steps):
-        raise InputError("a cosine schedule needs to know its end: set --trainer.max_epochs or --trainer.max_steps")
-    rising = warmup * steps
+        raise InputError("a cosine schedule must know its last step: set --trainer.max_epochs or --trainer.max_steps")
+    warmup_steps = warmup * steps
 
     def factor(step: int) -> float:
-        if step < rising:
-            return (step + 1) / (rising + 1)
-        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, steps - rising))))
+        if step < warmup_steps:
+            return (step + 1) / (warmup_steps + 1)
+        return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup_steps) / max(1.0, steps - warmup_steps))))
 
     return LambdaLR(optimizer, factor)

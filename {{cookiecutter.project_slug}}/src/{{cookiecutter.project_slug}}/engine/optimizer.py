@@ -5,12 +5,12 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 
 
-class ConfiguredOptimizer(Callback):
-    """Keep the optimiser's settings as `configure_optimizers` made them, also after resuming.
+class KeepConfiguredOptimizer(Callback):
+    """Keep the optimizer settings from `configure_optimizers` after a checkpoint is restored.
 
-    A checkpoint brings its optimiser's state back, and with it the old settings, so that `--model.lr` would
-    have no effect. State such as momentum stays as restored; under a scheduler, which owns the current
-    learning rate, the new value becomes the one it scales.
+    A checkpoint restores its optimizer's settings along with its state, so that `--model.lr` would have no effect.
+    State such as momentum stays as restored. A scheduler owns the current learning rate; the new value becomes the
+    one it scales.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -1,0 +1,38 @@
+"""Callbacks for overlays in configs/callbacks/, where Lightning has none or its own prints a warning."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ThroughputMonitor
+from torch import Tensor
+
+
+class Compile(Callback):
+    """Compile the model's `forward` with `torch.compile`.
+
+    Args:
+        backend: Backend of `torch.compile`.
+    """
+
+    def __init__(self, backend: str = "inductor") -> None:
+        self.backend = backend
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        pl_module.compile(backend=self.backend)
+
+
+class Throughput(ThroughputMonitor):
+    """Log batches, samples and items (such as tokens) per second, for batches that begin with their input."""
+
+    def __init__(self) -> None:
+        super().__init__(batch_size_fn=_samples, length_fn=_items, window_size=10)
+        self._module_has_flops = False  # without it, Lightning warns that `flops_per_batch` is missing
+
+
+def _samples(batch: Sequence[Tensor]) -> int:
+    return len(batch[0])
+
+
+def _items(batch: Sequence[Any]) -> int:
+    return int(batch[0].shape[:2].numel())  # of text: sequences times tokens

@@ -1,0 +1,271 @@
+"""LightningCLI with its pitfalls fixed; `train.py` says for which model and data."""
+
+import math
+import os
+import shutil
+import sys
+from collections.abc import Sequence
+from enum import Enum
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
+from lightning.pytorch.accelerators import CPUAccelerator
+from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar, RichProgressBar
+from lightning.pytorch.cli import (
+    ArgsType,
+    LightningArgumentParser,
+    LightningCLI,
+    SaveConfigCallback,
+    _InstantiatorFn,
+)
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
+
+from . import checkpoints, console, runs
+from .curves import LearningCurves
+from .errors import InputError
+from .loggers import log_config
+from .metrics import MetricsCSV
+from .optimizer import KeepConfiguredOptimizer
+from .predictions import PredictionWriter
+
+DEFAULT_CONFIG = Path("configs/train.yaml")
+
+# jsonargparse writes defaults as YAML, which knows no enums; Lightning's Timer, for one, has one as a default.
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_str(member.value))
+
+
+class Parser(LightningArgumentParser):
+    """Lightning's parser, which says in one line what is wrong with an option."""
+
+    def error(self, message: str, *args: Any, **kwargs: Any) -> NoReturn:
+        noise = ("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value")
+        lines = [line.strip() for line in str(message).splitlines()]
+        clear = " ".join(line.removeprefix("- ") for line in lines if line and not line.startswith(noise))
+        self.exit(2, f"error: {clear} (--help lists the options)\n")
+
+
+class ConfigForLoggers(SaveConfigCallback):
+    """Lightning's config.yaml, also sent to every logger."""
+
+    def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if folder := runs.folder_of(trainer):
+            for logger in trainer.loggers:
+                log_config(logger, folder / self.config_filename)
+
+
+class _Instantiator(_InstantiatorFn):
+    """Make the model or the datamodule, and keep the config that made it."""
+
+    cli: "CLI"
+
+    def __call__(
+        self, class_type: type, *args: Any, applied_instantiation_links: dict[str, Any], **kwargs: Any
+    ) -> LightningModule | LightningDataModule:
+        # Lightning records every linked value as a hyperparameter, also those that this class does not take.
+        links = {key: value for key, value in applied_instantiation_links.items() if key.split(".")[-1] in kwargs}
+        made = super().__call__(class_type, *args, applied_instantiation_links=links, **kwargs)
+        settings = self.cli.config_dump[self.key]
+        facts = {key.split(".")[-1]: value for key, value in links.items()}
+        self.cli.made[self.key] = settings | {"init_args": settings.get("init_args", {}) | facts}
+        if isinstance(made, LightningDataModule) and self.cli.checkpoint:
+            self.cli.checkpoint.restore_state(made)
+        return made
+
+
+class CLI(LightningCLI):
+    """LightningCLI with a folder for every run, and with these differences from the stock one.
+
+    - A shortened or misspelled option is an error; stock takes `--trainer.max_epoch` for `max_epochs`.
+    - The command line wins over the config in `--ckpt_path`; stock drops `--model.lr 0.5`. What the command line
+      leaves open is as it was when the checkpoint was saved: the model, the data and, for `fit`, the optimizer.
+    - `--ckpt_path last` and `best` mean those of the newest run, in every subcommand.
+    - `validate`, `test` and `predict` use the best checkpoint; stock uses an untrained model.
+    - A checkpoint runs no code of its own; see `checkpoints.read`.
+    - A config that replaces `trainer.callbacks` keeps the checkpoints, the report and the progress bar.
+
+    Args:
+        args: The command line; by default that of the process.
+        facts: Attributes of the datamodule that become the model's arguments of the same names, where both have them.
+        callbacks: Callbacks of every run, in addition to those in the config.
+    """
+
+    def __init__(self, args: ArgsType, facts: Sequence[str], callbacks: Sequence[Callback]) -> None:
+        self.facts = facts
+        self.own_callbacks = callbacks
+        self.checkpoint: checkpoints.Checkpoint | None = None
+        self.made: dict[str, Any] = {}  # the config of what was made, for the next checkpoint
+        super().__init__(
+            args=args,
+            parser_class=Parser,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            save_config_callback=ConfigForLoggers,
+            save_config_kwargs={"overwrite": True},
+            parser_kwargs={
+                "allow_abbrev": False,
+                **{name: {"default_config_files": [str(DEFAULT_CONFIG)]} for name in self.subcommands()},
+            },
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--name", type=str | None, default=None, help="Name of the run's folder (default: the current time)."
+        )
+        parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
+        parser.add_lightning_class_args(checkpoints.LastCheckpoint, "last_checkpoint")
+        for fact in self.facts:
+            parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
+
+    def _prepare_subcommand_parser(self, klass: type, subcommand: str, **kwargs: Any) -> LightningArgumentParser:
+        parser = super()._prepare_subcommand_parser(klass, subcommand, **kwargs)
+        parser.set_defaults(weights_only=True)  # plain values and tensors, nothing pickled
+        if subcommand != "fit":
+            parser.set_defaults(ckpt_path="best")
+        return parser
+
+    def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
+        argv: list[str] = sys.argv[1:] if args is None else list(args)
+        self.config = parser.parse_args(argv)
+        subcommand, given = self.config.subcommand, self.config[self.config.subcommand]
+        self.root = Path(given.trainer.default_root_dir or "runs")
+        if given.ckpt_path is None and subcommand == "predict":
+            raise InputError("predictions need a trained model: drop --ckpt_path, or name a checkpoint")
+        if given.ckpt_path is not None:
+            self.checkpoint = checkpoints.read(checkpoints.find(self.root, given.ckpt_path))
+            saved = self.checkpoint.config
+            if subcommand != "fit":
+                saved = {section: settings for section, settings in saved.items() if section in checkpoints.BASES}
+            # As if it were the first --config: after the defaults, before everything that was typed. Keys keep their
+            # order, since the order of columns is that of the model's inputs.
+            config = ["--config", yaml.safe_dump(saved, sort_keys=False, width=math.inf)]
+            position = argv.index(subcommand) + 1
+            self.config = parser.parse_args([*argv[:position], *config, *argv[position:]])
+            self.config[subcommand].ckpt_path = str(self.checkpoint.path)
+
+    def _parse_ckpt_path(self) -> None:
+        """Skip the stock way, in which the checkpoint wins; `parse_arguments` has done it."""
+
+    def _add_instantiators(self) -> None:
+        self.parser.add_instantiator(_Instantiator(self, "model"), LightningModule, subclasses=True)
+        self.parser.add_instantiator(_Instantiator(self, "data"), LightningDataModule, subclasses=True)
+
+    def before_instantiate_classes(self) -> None:
+        given = self.config[self.subcommand]
+        path = self.checkpoint.path if self.checkpoint else None
+        # Evaluation, and training that resumes the last checkpoint, stay in the run's folder.
+        continues_run = path and not given.name and (self.subcommand != "fit" or path.stem == "last")
+        run = runs.name_of(self.root, path) if path and continues_run else None
+        self.run_name = run or runs.new_name(self.root, given.name)
+        self.root.mkdir(parents=True, exist_ok=True)
+        if self.subcommand != "fit":
+            self.save_config_callback = None  # config.yaml stays that of the training
+        for logger in _as_list(given.trainer.logger):
+            for argument in {"name", "run_name"} & set(logger.init_args.keys()):
+                logger.init_args[argument] = self.run_name
+
+    def instantiate_trainer(self, **kwargs: Any) -> Any:
+        settings = self._get(self.config_init, "trainer")
+        training = self.subcommand == "fit"
+        filename = "metrics.csv" if training else f"metrics-{self.subcommand}.csv"
+        metrics = MetricsCSV(self.root, self.run_name, filename, append=training)
+        chosen = _as_list(settings.callbacks)
+        always: list[Callback] = [
+            KeepConfiguredOptimizer(),
+            LearningCurves(),
+            *self.own_callbacks,
+            PredictionWriter(),
+            checkpoints.SaveConfig(self.made),
+        ]
+        # Lightning rejects a second one of these, and one that is switched off.
+        if settings.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in chosen):
+            always.append(RichProgressBar())
+        if settings.enable_model_summary is not False and not any(isinstance(c, ModelSummary) for c in chosen):
+            always.append(console.LayerTable())
+        for section in ("optimizer", "lr_scheduler"):
+            if optimizer := self.config_dump.get(section):
+                self.made[section] = optimizer
+                if training:
+                    rank_zero_info(f"{section}: {optimizer['class_path']}, instead of the model's configure_optimizers")
+        trainer = super().instantiate_trainer(
+            logger=[metrics, *_as_list(settings.logger)], callbacks=[*chosen, *always], **kwargs
+        )
+        cores = os.cpu_count() or 1
+        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > max(8, cores):
+            raise InputError(f"--trainer.devices {trainer.num_devices}: this machine has {cores} processor cores")
+        return trainer
+
+    def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
+        if config["enable_checkpointing"] is False:  # which Lightning rejects beside a ModelCheckpoint
+            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+        return super()._instantiate_trainer(config, callbacks)
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        folder = self.root / self.run_name
+        new = not folder.exists()
+        try:
+            super()._run_subcommand(subcommand)
+        except InputError:
+            if new and self.trainer.is_global_zero and not (folder / runs.CHECKPOINTS).exists():
+                shutil.rmtree(folder, ignore_errors=True)  # the run never started
+            raise
+
+    def after_fit(self) -> None:
+        best = self.config[self.subcommand].best_checkpoint
+        title = f"epochs: {self.trainer.current_epoch}, steps: {self.trainer.global_step}"
+        self._print_summary(console.result_table(self.root / self.run_name, title, best.monitor, best.mode))
+
+    def after_validate(self) -> None:
+        self._print_summary()
+
+    after_test = after_predict = after_validate
+
+    def _print_summary(self, *tables: Any) -> None:
+        folder = runs.folder_of(self.trainer)
+        if folder is None or not self.trainer.is_global_zero:
+            return
+        for logger in self.trainer.loggers:
+            if finish := getattr(getattr(logger, "experiment", None), "finish", None):
+                finish()  # Weights & Biases prints a summary too; let it come first
+        console.print_summary(folder, tables)
+
+
+def _as_list(value: Any) -> list[Any]:
+    """Read the many forms of `trainer.logger` and `trainer.callbacks`: nothing, a boolean, one, or several."""
+    if value is None or isinstance(value, bool):
+        return []
+    return list(value) if isinstance(value, (list, tuple)) else [value]
+
+
+def as_input_error(error: BaseException | None) -> str | None:
+    """Return the one line that tells users what to fix, or None if the error is not theirs.
+
+    jsonargparse wraps the error of a class that it makes, and a DataLoader's worker that of a row, so look below.
+    """
+    while error:
+        if isinstance(error, (InputError, MisconfigurationException)):
+            # A worker process puts its traceback in front of the message.
+            return str(error).rpartition("InputError: ")[2].strip()
+        if isinstance(error, ModuleNotFoundError) and error.name is None:
+            return str(error)  # not from an import: Lightning says that an accelerator's package is missing
+        if isinstance(error, RuntimeError) and str(error).startswith("Error(s) in loading state_dict"):
+            first = str(error).splitlines()[1].strip()
+            return f"the checkpoint does not fit this model: {first} (drop the --model options that change its layers)"
+        error = error.__cause__
+    return None
+
+
+def run_cli(args: list[str] | None, facts: Sequence[str], callbacks: Sequence[Callback]) -> None:
+    """Run the command line; end a user's error in one line and a non-zero exit status. See `CLI` for the arguments."""
+    argv = sys.argv[1:] if args is None else args
+    console.set_up()
+    try:
+        if not DEFAULT_CONFIG.exists() and not any(arg.startswith(("-c", "--config", "-h", "--help")) for arg in argv):
+            raise InputError(f"no {DEFAULT_CONFIG} in this folder: go to the project's folder, or name a --config")
+        CLI(argv, facts, callbacks)
+    except Exception as error:
+        if message := as_input_error(error):
+            sys.exit(f"error: {message}")
+        raise

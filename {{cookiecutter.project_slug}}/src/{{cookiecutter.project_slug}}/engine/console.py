@@ -1,0 +1,93 @@
+"""What a run says on the console, and what it keeps quiet about."""
+
+import io
+import logging
+import math
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch.callbacks import RichModelSummary
+from lightning.pytorch.utilities.model_summary import get_human_readable_count
+from rich.console import Console
+from rich.table import Table
+
+from .metrics import read_curves
+
+# Warnings of Lightning and PyTorch about what this project does on purpose, each with the reason.
+EXPECTED_WARNINGS = (
+    ".*does not have many workers.*",  # rows in memory load slower through worker processes
+    "The number of training batches .* is smaller than the logging interval",  # LearningCurves logs every epoch
+    ".*LeafSpec.* is deprecated",  # Lightning 2.6 still uses it, PyTorch 2.13 deprecates it
+    "Checkpoint directory .* exists and is not empty",  # a resumed run keeps its folder
+    "The dirpath has changed from",  # `fit --ckpt_path best` starts a new run with its own best checkpoint
+    "Be aware that when using `ckpt_path`, callbacks used to create",  # evaluation does without those of training
+    ".*configure_optimizers` will be overridden by",  # said in plain words by the command line
+)
+
+
+class LayerTable(RichModelSummary):
+    """Lightning's table of layers without its columns that are empty or 0 for most models."""
+
+    @staticmethod
+    def summarize(
+        summary_data: list[tuple[str, list[str]]],
+        total_parameters: int,
+        trainable_parameters: int,
+        *args: Any,
+        **kwargs: Any,
+    ) -> None:
+        columns = {name.strip(): values for name, values in summary_data}
+        table = Table("layer", "type")
+        table.add_column("parameters", justify="right")
+        for row in zip(*(columns[name] for name in ("Name", "Type", "Params")), strict=True):
+            table.add_row(*row)
+        console = Console()
+        console.print(table)
+        counts = (get_human_readable_count(count).strip() for count in (total_parameters, trainable_parameters))
+        console.print("{} parameters, {} of them trainable".format(*counts))
+
+
+def set_up() -> None:
+    """Print on every kind of console, and only what a user has to read."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # not every console can encode the progress bar
+    logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_worth_reading)
+    for message in EXPECTED_WARNINGS:
+        warnings.filterwarnings("ignore", message)
+
+
+def _is_worth_reading(record: logging.LogRecord) -> bool:
+    return not any(text in str(record.msg) for text in ("Tip:", "Trainer already configured with model summary"))
+
+
+def print_summary(folder: Path, tables: Sequence[Table]) -> None:
+    """Print the tables, then the run's folder as the last line."""
+    console = Console()
+    for table in tables:
+        console.print(table)
+    console.print(str(folder), soft_wrap=True, highlight=False)
+
+
+def result_table(folder: Path, title: str, monitor: str, mode: str) -> Table:
+    """Tabulate every metric of a fit: at its first and last logging, and at best.ckpt.
+
+    Args:
+        folder: The run's folder.
+        title: Title of the table.
+        monitor: Metric by which best.ckpt is chosen.
+        mode: "min" or "max": which of its values is best.
+    """
+    curves = read_curves(folder)
+    # The first validation judges the untrained model, which is never saved.
+    judged = {step: value for step, value in list(curves.get(monitor, {}).items())[1:] if not math.isnan(value)}
+    best = (min if mode == "min" else max)(judged, key=lambda step: judged[step], default=None)
+    table = Table("metric", "first", "last", "at best.ckpt", title=title)
+    for name, curve in sorted(curves.items()):
+        values = [*curve.values()]
+        numbers = [values[0], values[-1], None if best is None else curve.get(best)]
+        table.add_row(name, *("" if number is None else f"{number:.4g}" for number in numbers))
+    return table

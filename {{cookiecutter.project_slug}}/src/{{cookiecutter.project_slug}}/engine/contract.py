@@ -1,0 +1,25 @@
+"""What the engine asks of a datamodule beyond Lightning's own hooks. All of it is optional."""
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+
+@runtime_checkable
+class DecodesPredictions(Protocol):
+    """A datamodule that turns predictions into named columns, in the terms of the data.
+
+    Without it, `predictions.csv` and `load_run(...).predict()` hold the plain numbers of `predict_step`.
+    Pictures that need more than numbers are drawn by `report.py`, which knows the project's own datamodule.
+    """
+
+    def decode(self, prediction: Any, rows: Sequence[int]) -> dict[str, list[Any]]:
+        """Decode the prediction for one batch.
+
+        Args:
+            prediction: What `predict_step` returned.
+            rows: Positions of the batch in the predict dataset, counted from 0.
+
+        Returns:
+            Columns by name, each with one value per row.
+        """
+        ...

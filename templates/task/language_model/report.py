@@ -19,8 +19,9 @@ class LitReport(Callback):
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         network = getattr(pl_module, "network", None)
-        own = isinstance(datamodule, LitDataModule) and isinstance(network, Transformer)
-        if not own or trainer.state.fn != "fit":
+        if not isinstance(datamodule, LitDataModule) or not isinstance(network, Transformer):
+            return
+        if trainer.state.fn != "fit":
             return  # without training there is no step to show the sample for
         prompt = datamodule.prompt(datamodule.prompts[0])
         # A generator, so that sampling repeats and leaves the random state of training alone. All processes take part,

@@ -62,11 +62,11 @@ class _Instantiator(_InstantiatorFn):
     cli: "CLI"
 
     def __call__(
-        self, class_type: type, *args: Any, applied_instantiation_links: dict[str, Any], **kwargs: Any
-    ) -> LightningModule | LightningDataModule:
+        self, class_type: type[Any], *args: Any, applied_instantiation_links: dict[str, Any], **kwargs: Any
+    ) -> Any:
         # Lightning records every linked value as a hyperparameter, also those that this class does not take.
         links = {key: value for key, value in applied_instantiation_links.items() if key.split(".")[-1] in kwargs}
-        made = super().__call__(class_type, *args, applied_instantiation_links=links, **kwargs)
+        made: Any = super().__call__(class_type, *args, applied_instantiation_links=links, **kwargs)
         settings = self.cli.config_dump[self.key]
         facts = {key.split(".")[-1]: value for key, value in links.items()}
         self.cli.made[self.key] = settings | {"init_args": settings.get("init_args", {}) | facts}

@@ -1,4 +1,4 @@
-"""The lesson is whole in a project that asked for it, and leaves no trace in one that did not."""
+"""The walkthrough works in a project that asked for it, and leaves no trace in one that did not."""
 
 import difflib
 import re
@@ -10,12 +10,12 @@ import pytest
 from conftest import Render, files, generate
 
 
-def _python(project, *command: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *command], cwd=project, capture_output=True, text=True, check=False)
+def _python(project, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True, check=False)
 
 
-@pytest.mark.parametrize("task", ["regression", "language_model"])  # one with the lesson's data, one without
-def test_the_lesson_passes_its_own_tests_and_every_tool(render: Render, task: str) -> None:
+@pytest.mark.parametrize("task", ["regression", "language_model"])  # one task with the lesson's dataset, one without
+def test_the_walkthrough_passes_its_own_tests_ruff_and_mypy(render: Render, task: str) -> None:
     project = render(project_slug="seed", task=task, walkthrough=True)
     for command in (["ruff", "check"], ["ruff", "format", "--check"], ["mypy"]):
         result = _python(project, "-m", *command)
@@ -27,7 +27,7 @@ def test_the_lesson_passes_its_own_tests_and_every_tool(render: Render, task: st
     assert "warning" not in result.stdout
 
 
-def test_the_exercise_is_the_solution_but_for_its_step_and_is_refused_as_it_comes(render: Render) -> None:
+def test_the_exercise_is_the_solution_without_its_training_step(render: Render) -> None:
     project = render(project_slug="seed", walkthrough=True)
     exercise, solution = (
         (project / "walkthrough" / name).read_text().split("class LitRegression")[1].split("\n\n\nif __name__")[0]
@@ -47,17 +47,17 @@ def test_the_exercise_is_the_solution_but_for_its_step_and_is_refused_as_it_come
     assert result.stderr == "exercise.py: TODO 1 is open: predict with y_hat = self(x)\n"
 
 
-def test_without_it_no_trace_is_left(tmp_path) -> None:
+def test_a_project_without_the_walkthrough_has_no_trace_of_it(tmp_path) -> None:
     generate(tmp_path, "project_slug=seed", "walkthrough=false", "verify=skip")
     project = tmp_path / "seed"
     assert not (project / "walkthrough").exists()
     traces = {path for path in files(project) if re.search("walkthrough|nbclient", (project / path).read_text())}
     assert traces == {"pyproject.toml"}
     lines = [line for line in (project / "pyproject.toml").read_text().splitlines() if "walkthrough" in line]
-    assert lines == ["walkthrough = false"]  # among the answers
+    assert lines == ["walkthrough = false"]  # the recorded answer
 
 
-def test_the_command_line_takes_the_answer(tmp_path) -> None:
+def test_the_command_line_sets_the_answer(tmp_path) -> None:
     result = generate(tmp_path, "project_slug=seed", "walkthrough=true", "verify=skip")
     assert result.returncode == 0, result.stdout
     assert "walkthrough/exercise.py" in files(tmp_path / "seed")

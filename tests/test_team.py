@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import REPO, Render, files, generate
+from conftest import CHOICES, REPO, Render, files, generate
 from test_generate import VERIFIED
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="types the commands into a POSIX shell")
@@ -169,30 +169,85 @@ def test_the_answers_and_the_version_are_recorded(render: Render) -> None:
     assert "template" not in recorded  # a folder of this machine says nothing to others
 
 
-def test_a_project_whose_layout_has_left_the_template_is_told_what_differs(render: Render) -> None:
-    project = render(project_slug="seed")
-    environment = {"PATH": os.environ["PATH"], "PYTHONPATH": str(project / "src")}
-    command = [sys.executable, "-S", "-m", "seed.engine.layout"]  # without site-packages
-    assert subprocess.run(command, cwd=project, env=environment, check=False).returncode == 0
-    (project / "src/seed/train.py").rename(project / "src/seed/engine/main.py")
-    (project / "configs/train.yaml").rename(project / "configs/debug/train.yaml")
-    result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
-    assert result.returncode == 1
-    assert result.stdout.splitlines() == [
-        "configs/train.yaml is missing (there is configs/debug/train.yaml)",
-        "src/seed/train.py is missing",
+def blocks(language: str, word: str) -> list[str]:
+    """Find the code blocks of docs/teams.md that hold a word."""
+    page = (REPO / "docs/teams.md").read_text()
+    return [block for block in re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL) if word in block]
+
+
+def layout_job(ci: str) -> str:
+    """Find the CI lines that docs/teams.md gives for the layout check."""
+    [github, gitlab] = blocks("yaml", "check_layout.py")
+    return github if ci == "github" else gitlab
+
+
+def add_job(workflow: Path, ci: str) -> None:
+    """Add the layout check to a CI file, as docs/teams.md says."""
+    if ci == "github":
+        change(workflow, "jobs:\n", f"jobs:\n{layout_job(ci)}\n")
+    else:
+        workflow.write_text(f"{workflow.read_text()}\n{layout_job(ci)}")
+
+
+def layout_command(workflow: Path) -> str:
+    """Read from a CI file how it checks the layout."""
+    content = yaml.safe_load(workflow.read_text())
+    return content["jobs"]["layout"]["steps"][-1]["run"] if "jobs" in content else content["layout"]["script"][-1]
+
+
+@pytest.mark.parametrize("ci", ["github", "gitlab"])
+def test_a_team_checks_the_layout_of_its_projects_with_the_documented_commands(render: Render, ci: str) -> None:
+    project = render(project_slug="seed", ci=ci)
+    shutil.copytree(REPO / "docs", project.parent / "lit-template/docs")
+    [install, _] = blocks("bash", "check_layout.py")
+    assert run(project, "sh", "-euc", install) == "The project has the team's layout.\n"
+    workflow = project / (".github/workflows/ci.yml" if ci == "github" else ".gitlab-ci.yml")
+    add_job(workflow, ci)
+    command = layout_command(workflow)
+    assert run(project, "sh", "-euc", command) == "The project has the team's layout.\n"
+    (project / "src/seed/models").mkdir()
+    (project / "src/seed/module.py").rename(project / "src/seed/models/module.py")
+    (project / "configs/train.yaml").unlink()
+    assert run(project, "sh", "-euc", command, status=1).splitlines() == [
+        "configs/train.yaml is missing",
+        "src/seed/module.py is missing (there is src/seed/models/module.py)",
+        "error: not the team's layout: move these back, or change layout.txt for all projects",
     ]
 
 
 @pytest.mark.parametrize("ci", ["github", "gitlab"])
-def test_every_push_asks_for_the_layout(render: Render, ci: str) -> None:
-    project = render(project_slug="seed", ci=ci)
-    workflow = project / (".github/workflows/ci.yml" if ci == "github" else ".gitlab-ci.yml")
-    content = yaml.safe_load(workflow.read_text())
-    job = content["jobs"]["layout"] if ci == "github" else content["layout"]
-    assert "python -m seed.engine.layout" in str(job)
-    layout = tomllib.loads((project / "pyproject.toml").read_text())["tool"]["lit-template"]["layout"]
-    assert layout == sorted(layout)
-    assert {path for path in files(project) if path.startswith(("configs/", "tests/test_"))} == {
-        path for path in files(project) if path.startswith(tuple(layout)) and not path.startswith(("src/", "README"))
-    }
+def test_a_fork_gives_every_project_the_layout_check(template: Path, tmp_path: Path, ci: str) -> None:
+    [_, install] = blocks("bash", "check_layout.py")
+    run(template, "sh", "-euc", install)
+    source = template / "{{cookiecutter.project_slug}}"
+    [workflow] = source.glob(".github/workflows/*" if ci == "github" else "*.gitlab-ci.yml*")
+    add_job(workflow, ci)
+    result = generate(tmp_path / "here", "project_slug=seed", f"ci={ci}", "verify=skip", template=template)
+    assert result.returncode == 0, result.stdout
+    project = tmp_path / "here/seed"
+    rendered = project / (".github/workflows/ci.yml" if ci == "github" else ".gitlab-ci.yml")
+    assert run(project, "sh", "-euc", layout_command(rendered)) == "The project has the team's layout.\n"
+    assert run(project, "ruff", "check", ".") == "All checks passed!\n"
+    run(project, "ruff", "format", "--check", ".")
+
+
+@pytest.mark.parametrize("task", CHOICES["task"])
+def test_every_new_project_has_the_documented_layout_and_no_check_of_it(render: Render, task: str) -> None:
+    project = render(project_slug="seed", task=task)
+    run(project, sys.executable, "-S", REPO / "docs/check_layout.py")  # without site-packages
+    assert not [path for path in files(project) if "layout" in path]
+    assert "layout" not in (project / ".github/workflows/ci.yml").read_text()
+
+
+@pytest.mark.parametrize("content", [None, "[project]", "[tool"])
+def test_a_project_without_a_readable_name_is_one_line(tmp_path: Path, content: str | None) -> None:
+    if content is not None:
+        (tmp_path / "pyproject.toml").write_text(content)
+    [line] = run(tmp_path, sys.executable, REPO / "docs/check_layout.py", tmp_path, status=1).splitlines()
+    assert line.startswith("error: ")
+    assert f"{tmp_path}/pyproject.toml" in line
+
+
+def test_the_documented_action_is_the_pinned_one() -> None:
+    [action] = re.findall(r"uses: .*", layout_job("github"))
+    assert action in (REPO / ".github/workflows/ci.yml").read_text()

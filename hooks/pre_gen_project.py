@@ -92,7 +92,7 @@ def text_problem(text, longest):
 def problems(answers):
     """List every problem of the answers, one line each."""
     found = []
-    slug = answers["__project_slug"]  # as it was asked for; `project_slug` is what could be made of it
+    slug = answers["__asked_slug"]  # `project_slug` holds a safe name instead: its folder exists already
     if problem := slug_problem(slug):
         found.append(("project_slug", slug, f"{problem}; try {suggestion(slug)}"))
     for key in FREE_TEXT:

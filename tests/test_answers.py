@@ -9,15 +9,15 @@ import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from conftest import CHOICES, QUESTIONS, Render, generate, load_hook
+from conftest import CHOICES, QUESTIONS, Render, generate, load_hook, render_into
 
 HOOK: Any = load_hook("pre_gen_project")
-GOOD = {"__project_slug": "seed", "project_name": "Seed", "description": "Sows", "author_name": "Ada"}
+GOOD = {"__asked_slug": "seed", "project_name": "Seed", "description": "Sows", "author_name": "Ada"}
 
 
 def test_good_answers_have_no_problem() -> None:
     assert HOOK.problems(GOOD) == []
-    assert HOOK.problems(GOOD | {"__project_slug": "a" * 64, "author_name": "数 🎉 \"q\" 'q' \\ # : שלום"}) == []
+    assert HOOK.problems(GOOD | {"__asked_slug": "a" * 64, "author_name": "数 🎉 \"q\" 'q' \\ # : שלום"}) == []
 
 
 @pytest.mark.parametrize(
@@ -65,13 +65,13 @@ def test_good_answers_have_no_problem() -> None:
     ],
 )
 def test_a_slug_that_cannot_be_a_package_is_refused_with_one_that_can(slug: str, reason: str, better: str) -> None:
-    [problem] = HOOK.problems(GOOD | {"__project_slug": slug})
+    [problem] = HOOK.problems(GOOD | {"__asked_slug": slug})
     assert problem.startswith("project_slug ")
     assert reason in problem
     assert problem.endswith(f"; try {better}")
     assert problem.isascii()
     assert len(problem.splitlines()) == 1
-    assert HOOK.problems(GOOD | {"__project_slug": better}) == []
+    assert HOOK.problems(GOOD | {"__asked_slug": better}) == []
 
 
 def test_every_dependency_is_refused_by_the_names_of_its_package_and_of_its_import(render: Render) -> None:
@@ -122,7 +122,10 @@ def test_the_default_answers_are_good() -> None:
     )
 
 
-@pytest.mark.parametrize("slug", ["torch", "", "a/b", "../escaped", "/escaped/from/here", "..", "~", "a b", "con"])
+SLUGS = ["torch", "", "a/b", "../escaped", "/escaped/from/here", "..", "~", "a b", "con", "a" * 300, "\u0111" * 9000]
+
+
+@pytest.mark.parametrize("slug", SLUGS, ids=lambda slug: slug[:20])
 def test_all_problems_are_reported_at_once_and_nothing_is_left(tmp_path: Path, slug: str) -> None:
     slug = slug.replace("/escaped/", f"{tmp_path}/escaped/") if slug.startswith("/") else slug
     folder = tmp_path / "here"
@@ -142,3 +145,17 @@ def test_a_project_that_is_there_survives_bad_answers(tmp_path: Path) -> None:
 
 def test_a_long_name_gives_a_slug_that_is_accepted(render: Render) -> None:
     assert HOOK.slug_problem(render(project_name="A name " * 28).name) is None
+
+
+@pytest.mark.parametrize(
+    ("asked", "safe"),
+    [("My-Seed", "my_seed"), ("../a/b", "a_b"), ("..", "unnamed"), ("数" * 300, None), ("a" * 300, "a" * 64)],
+    ids=lambda text: text and text[:10],
+)
+def test_without_hooks_too_the_folder_has_a_safe_name(tmp_path: Path, asked: str, safe: str | None) -> None:
+    folder = tmp_path / "here"
+    project = render_into(folder, project_slug=asked)
+    assert list(tmp_path.iterdir()) == [folder]
+    assert list(folder.iterdir()) == [project]
+    assert (project / "src" / project.name / "train.py").exists()
+    assert project.name == (safe or HOOK.suggestion(project.name))

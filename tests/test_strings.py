@@ -160,7 +160,7 @@ def test_any_text_that_is_accepted_comes_back_and_is_formatted(tmp_path: Path) -
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(text=st.text(max_size=80))
 def test_whatever_is_refused_is_refused_in_one_line_of_ascii(text: str) -> None:
-    answers = {"__project_slug": text, "project_name": text, "description": text, "author_name": text}
+    answers = {"__asked_slug": text, "project_name": text, "description": text, "author_name": text}
     for line in HOOK.problems(answers):
         assert line.isascii()
         assert line.isprintable()

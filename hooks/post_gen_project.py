@@ -38,30 +38,38 @@ INTERRUPTS = [
 ]
 VENV_PYTHON = Path(".venv", "Scripts" if WINDOWS else "bin", "python.exe" if WINDOWS else "python")
 
-# Run by a candidate Python inside the project, with the oldest Python that will do: prints what it is, or what it
-# lacks and whether installing packages would mend that.
+# A candidate Python runs this in the project, with the oldest supported version as argument. It prints its versions, or
+# what it lacks and whether installing packages would help.
 PROBE = r"""
-import json, sys
+import json, re, sys
 from importlib.metadata import PackageNotFoundError, version
-def lacks(what, mendable=True):
-    print(json.dumps({"lacks": what, "mendable": mendable}))
+def lacks(what, installable=True):
+    print(json.dumps({"lacks": what, "installable": installable}))
     sys.exit()
 if sys.version_info < tuple(map(int, sys.argv[1].split("."))):
-    lacks("Python " + sys.argv[1], mendable=False)
+    lacks("Python " + sys.argv[1], installable=False)
 import tomllib
 try:
     from packaging.requirements import Requirement
 except ImportError:
-    lacks("packaging")
+    Requirement = None  # Lightning depends on it, so something else is missing too
 with open("pyproject.toml", "rb") as file:
     dependencies = tomllib.load(file)["project"]["dependencies"]
-for requirement in map(Requirement, dependencies):
+missing = []
+for requirement in dependencies:
+    name = re.match("[A-Za-z0-9._-]+", requirement)[0]
     try:
-        has = version(requirement.name)
+        installed = version(name)
     except PackageNotFoundError:
-        lacks(str(requirement))
-    if not requirement.specifier.contains(has, prereleases=True):
-        lacks(f"{requirement} (it has {has})")
+        missing.append(requirement)
+        continue
+    if Requirement and not Requirement(requirement).specifier.contains(installed, prereleases=True):
+        missing.append(f"{requirement} (it has {installed})")
+if not missing and not Requirement:
+    missing.append("packaging")
+if missing:
+    missing.sort(key=lambda requirement: not re.match("torch([ ;<=>~!]|$)", requirement))  # the one people ask about
+    lacks(missing[0] + (f" and {len(missing) - 1} more" if missing[1:] else ""))
 try:
     import lightning.pytorch
     import torch
@@ -182,8 +190,8 @@ def candidates(environ):
 
 
 def probe(python, oldest, environment):
-    """Ask a Python what it has: {"python", "torch", "device"}, or {"lacks", "mendable"}."""
-    broken = {"lacks": "a working interpreter", "mendable": False}
+    """Ask a Python what it has: {"python", "torch", "device"}, or {"lacks", "installable"}."""
+    broken = {"lacks": "a working interpreter", "installable": False}
     try:
         status, output = run([python, "-c", PROBE, oldest], timeout=120, stdout=subprocess.PIPE, env=environment)
         return json.loads(output.splitlines()[-1]) if status == 0 else broken
@@ -208,7 +216,7 @@ def find_python(oldest, environ, environment):
         if "lacks" not in found:
             return python, found
         lacking.append(f"  {python} lacks {found['lacks']}")
-        if found["mendable"]:
+        if found["installable"]:
             base = base or python
     say("\n".join(["No Python here has what the project needs:", *lacking]))
     return base, None

@@ -1,6 +1,7 @@
 """A machine with nothing but Python, pip and cookiecutter: the hook makes the project's own environment."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -33,6 +34,7 @@ def test_a_python_without_torch_ends_with_an_environment_that_trains(bare: Path,
     result = generate(tmp_path, python=str(bare), PATH=path, PIP_CONSTRAINT=str(CONSTRAINTS), VIRTUAL_ENV="")
     assert result.returncode == 0, result.stdout
     assert VERIFIED.search(result.stdout), result.stdout
+    assert re.search(rf"  {re.escape(str(bare))} lacks torch>=2\.10 and \d+ more\n", result.stdout)
     assert "pip install --editable . --group dev" in result.stdout
     assert "Installing collected packages" in result.stdout  # the installer's own progress
     assert "activate" in result.stdout.split("Next:")[1]

@@ -1,6 +1,7 @@
 """The post-generation hook as a module: what it asks, what it concludes, and what it leaves behind."""
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -140,18 +141,50 @@ def test_a_python_is_asked_what_it_has(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("dependency", "oldest", "lacks", "mendable"),
+    ("dependency", "oldest", "lacks", "installable"),
     [
         ("torch>=99", "3.11", f"torch>=99 (it has {torch.__version__.split('+')[0]}", True),
         ("absent-package", "3.11", "absent-package", True),
+        ("absent-package[extra]>=1,<2", "3.11", "absent-package[extra]>=1,<2", True),
         ("torch>=2", "3.99", "Python 3.99", False),
     ],
 )
-def test_what_a_python_lacks_is_named(tmp_path: Path, dependency: str, oldest: str, lacks: str, mendable: bool) -> None:
+def test_what_a_python_lacks_is_named(
+    tmp_path: Path, dependency: str, oldest: str, lacks: str, installable: bool
+) -> None:
     (tmp_path / "pyproject.toml").write_text(f'[project]\ndependencies = ["{dependency}"]')
     found = HOOK.probe(sys.executable, oldest, ENVIRONMENT)
     assert found["lacks"].startswith(lacks)
-    assert found["mendable"] == mendable
+    assert found["installable"] == installable
+
+
+def pyproject(folder: Path, *dependencies: str) -> None:
+    """Write a pyproject.toml with these dependencies."""
+    (folder / "pyproject.toml").write_text(f"[project]\ndependencies = {list(dependencies)}")
+
+
+def test_several_missing_packages_are_counted_and_torch_is_named_first(tmp_path: Path) -> None:
+    pyproject(tmp_path, "absent-package", "pytest>=1", "torchmetrics>=99", "torch>=99")
+    lacks = HOOK.probe(sys.executable, "3.11", ENVIRONMENT)["lacks"]
+    assert re.fullmatch(r"torch>=99 \(it has [\d.]+[^)]*\) and 2 more", lacks)
+
+
+@pytest.mark.parametrize(
+    ("dependencies", "lacks"),
+    [
+        (["absent-package", "torch>=2.10"], "absent-package"),
+        (["absent-package>=1", "absent-torch>=2.10"], "absent-package>=1 and 1 more"),
+        (["torch>=2.10"], "packaging"),
+    ],
+)
+def test_without_packaging_the_missing_dependencies_are_still_named(
+    tmp_path: Path, dependencies: list[str], lacks: str
+) -> None:
+    pyproject(tmp_path, *dependencies)
+    (tmp_path / "stub").mkdir()
+    (tmp_path / "stub/packaging.py").write_text("raise ImportError")
+    found = HOOK.probe(sys.executable, "3.11", ENVIRONMENT | {"PYTHONPATH": str(tmp_path / "stub")})
+    assert found == {"lacks": lacks, "installable": True}
 
 
 def test_without_a_python_that_is_new_enough_there_is_nothing_to_build_on(

@@ -1,19 +1,19 @@
-"""Train one smoke epoch with the project that has just been written, and say what happened.
+"""Train one smoke epoch with the generated project, and report the result.
 
-This runs the user's own command in a clean child process, with a Python that has what the project needs.
-Where there is none it makes the project's `.venv`, which the user needs next anyway. A project that trains becomes
-a git repository with a first commit, unless it lies in one. All this reads no input, pushes nothing, prints ASCII,
-and leaves nothing of the smoke run behind.
+The hook runs the user's own command in a clean child process, with a Python that has the project's dependencies.
+If there is none, it creates the project's `.venv`, which the user needs next anyway. A project that trains becomes a
+git repository with a first commit, unless it is already inside one. The hook reads no input, pushes nothing, prints
+ASCII, and leaves no trace of the smoke run.
 
-    LIT_TEMPLATE_VERIFY   auto, require or skip: wins over the answer `verify`
+    LIT_TEMPLATE_VERIFY   auto, require or skip: overrides the answer `verify`
     LIT_TEMPLATE_PYTHON   the Python to train with
-    LIT_TEMPLATE_TIMEOUT  seconds that the smoke run may take (600)
+    LIT_TEMPLATE_TIMEOUT  time limit of the smoke run in seconds (default 600)
 """
 
 import sys
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # the temporary directory, where cookiecutter puts this file and a stray json.py may lie
+    sys.path.pop(0)  # cookiecutter runs this from the temporary directory, where a stray json.py may lie
 
 import contextlib
 import csv
@@ -30,7 +30,7 @@ import time
 from pathlib import Path
 
 WINDOWS = os.name == "nt"
-# What ends us while a child runs: Ctrl-C, a scheduler, the terminal that is closed (unless under nohup).
+# Sent by Ctrl-C, by schedulers and by a closing terminal; nohup ignores the last.
 INTERRUPTS = [
     number
     for name in ("SIGINT", "SIGTERM", "SIGHUP")
@@ -85,20 +85,20 @@ print(json.dumps({
 
 
 class NotVerified(Exception):
-    """The smoke epoch could not be run here, which says nothing about the project."""
+    """The smoke epoch could not run on this machine, so nothing is known about the project."""
 
 
 class Broken(Exception):
-    """The smoke epoch ran, and the project does not train."""
+    """The smoke epoch ran, but the project does not train."""
 
 
 def say(text=""):
-    """Print a line that every console can show."""
+    """Print a line in ASCII, which every console can show."""
     print(text.encode("ascii", "replace").decode(), flush=True)
 
 
 def child_environment(environ):
-    """Drop what schedulers and launchers leave: the child is one process on one machine, whatever this is."""
+    """Drop variables of schedulers and launchers: the child must run as a single process."""
     scheduler = ("SLURM_", "PMI_", "PMIX_", "OMPI_", "TORCHELASTIC_", "GROUP_", "ROLE_")
     rank = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "NODE_RANK", "MASTER_ADDR", "MASTER_PORT")
     python = ("PYTHONPATH", "PYTHONHOME", "PYTHONWARNINGS", "PYTHONIOENCODING", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__")
@@ -107,10 +107,10 @@ def child_environment(environ):
 
 
 def interrupted(signum, frame):
-    """Turn a signal into what Ctrl-C raises, so that no child is left behind.
+    """Handle a signal like Ctrl-C, so that no child process is left behind.
 
-    The first is enough. More would break off the cleaning up, and more come: when cookiecutter ends of the same Ctrl-C,
-    the terminal hangs up on us.
+    Later signals are ignored, since they would interrupt the cleanup. They do come: the same Ctrl-C ends cookiecutter,
+    and then the terminal hangs up on this process.
     """
     for number in INTERRUPTS:
         signal.signal(number, signal.SIG_IGN)
@@ -119,10 +119,10 @@ def interrupted(signum, frame):
 
 @contextlib.contextmanager
 def interrupts_held():
-    """Hold interrupts back until the end: one that came while a child is started or ended would leave it behind."""
-    came = []
+    """Delay signals while a child process is started or killed: an interrupt there would leave it behind."""
+    received = []
     held = {
-        number: signal.signal(number, lambda number, frame: came.append(number))
+        number: signal.signal(number, lambda number, frame: received.append(number))
         for number in INTERRUPTS
         if signal.getsignal(number) is not signal.SIG_IGN
     }
@@ -131,15 +131,15 @@ def interrupts_held():
     finally:
         for number, handler in held.items():
             signal.signal(number, handler)
-    if came:
-        interrupted(came[0], None)
+    if received:
+        interrupted(received[0], None)
 
 
 def run(command, timeout=None, **options):
-    """Run a child in a process group of its own, and end the whole group when we are ended or time is up.
+    """Run a command in a new process group; kill the whole group on a timeout or an interrupt.
 
     Returns:
-        Exit status and, where the output was captured, its text.
+        The exit status and the captured output, if any.
     """
     if WINDOWS:
         options["creationflags"] = subprocess.CREATE_NEW_PROCESS_GROUP
@@ -162,7 +162,7 @@ def run(command, timeout=None, **options):
 
 
 def end(child):
-    """End a child and all that it started."""
+    """Kill a child process and its descendants."""
     if WINDOWS:
         subprocess.run(["taskkill", "/F", "/T", "/PID", str(child.pid)], capture_output=True, check=False)
     else:
@@ -177,7 +177,7 @@ def end(child):
 
 
 def candidates(environ):
-    """Name the Pythons worth asking, the likeliest first, each once."""
+    """List the Pythons to try, the most likely first, each once."""
     bin_python = VENV_PYTHON.relative_to(".venv")
     places = [Path(sys.executable)]
     if environ.get("VIRTUAL_ENV"):
@@ -185,12 +185,12 @@ def candidates(environ):
     if environ.get("CONDA_PREFIX"):
         places.append(Path(environ["CONDA_PREFIX"], "python.exe" if WINDOWS else "bin/python"))
     places += [Path(found) for name in ("python3", "python") if (found := shutil.which(name))]
-    places.append(VENV_PYTHON.absolute())  # of an earlier generation
+    places.append(VENV_PYTHON.absolute())  # made by an earlier generation
     return [str(place) for place in dict.fromkeys(places) if place.exists()]
 
 
 def probe(python, oldest, environment):
-    """Ask a Python what it has: {"python", "torch", "device"}, or {"lacks", "installable"}."""
+    """Ask a Python for its versions: {"python", "torch", "device"}, or {"lacks", "installable"}."""
     broken = {"lacks": "a working interpreter", "installable": False}
     try:
         status, output = run([python, "-c", PROBE, oldest], timeout=120, stdout=subprocess.PIPE, env=environment)
@@ -200,10 +200,13 @@ def probe(python, oldest, environment):
 
 
 def find_python(oldest, environ, environment):
-    """Find the first Python that has what the project needs.
+    """Find the first Python that has the project's dependencies.
 
     Returns:
-        It and what it has; or, where there is none, the first that lacks no more than packages, and None.
+        Its path and versions. If there is none: the first Python that lacks only packages, or None, and None.
+
+    Raises:
+        NotVerified: If LIT_TEMPLATE_PYTHON names one that lacks something.
     """
     if chosen := environ.get("LIT_TEMPLATE_PYTHON"):
         found = probe(chosen, oldest, environment)
@@ -223,12 +226,16 @@ def find_python(oldest, environ, environment):
 
 
 def install(base, oldest, environment):
-    """Make the project's `.venv` with all it needs, showing the installer's own progress."""
+    """Create the project's `.venv` with its dependencies, showing the installer's progress.
+
+    Raises:
+        NotVerified: If a command fails, or there is no Python to start from.
+    """
     if base is None and not shutil.which("uv"):
         raise NotVerified(f"there is no Python {oldest} or newer here, nor uv to fetch one")
     say("Making the project's own .venv (PyTorch is large, this takes minutes)")
     if uv := shutil.which("uv"):
-        environment = {"UV_COMPILE_BYTECODE": "1"} | environment  # or the first run compiles for ten seconds
+        environment = {"UV_COMPILE_BYTECODE": "1"} | environment  # otherwise the first run spends ten seconds on it
         steps = [
             [uv, "venv", "--quiet", "--allow-existing", "--python", base or f">={oldest}", ".venv"],
             [uv, "pip", "install", "--python", VENV_PYTHON, "--editable", ".", "--group", "dev"],
@@ -245,10 +252,10 @@ def install(base, oldest, environment):
             say("$ " + shlex.join(str(part) for part in step))
             status, _ = run(step, env=environment)
             if status:
-                raise NotVerified(f"that command ended with status {status}, for the reason it gives above")
+                raise NotVerified(f"that command ended with status {status}; its error is above")
     except BaseException:
         if not existed:
-            shutil.rmtree(".venv", ignore_errors=True)  # half an environment would only mislead
+            shutil.rmtree(".venv", ignore_errors=True)  # an incomplete environment would be misleading
         raise
 
 
@@ -259,11 +266,12 @@ def smoke(package, python, environment, seconds):
         The validation loss before and after.
 
     Raises:
-        Broken: If it does not train.
+        Broken: If the run fails, or the loss does not fall or is not finite.
+        NotVerified: If the run is killed or exceeds its time limit.
     """
     project = Path.cwd()
     with tempfile.TemporaryDirectory(prefix="lit-template-", ignore_cleanup_errors=True) as folder:
-        # From a folder elsewhere, so that neither runs nor byte code are left in the project.
+        # Run in a temporary folder, so that the project stays free of runs and byte code.
         configs = [part for name in ("train", "smoke") for part in ("--config", project / "configs" / f"{name}.yaml")]
         command = [python, "-m", f"{package}.train", "fit", *configs]
         environment = environment | {"PYTHONPATH": str(project / "src"), "PYTHONDONTWRITEBYTECODE": "1"}
@@ -272,7 +280,7 @@ def smoke(package, python, environment, seconds):
         except subprocess.TimeoutExpired:
             raise NotVerified(f"the smoke run took longer than {seconds:g} s (LIT_TEMPLATE_TIMEOUT)") from None
         if status < 0:
-            raise NotVerified(f"the smoke run was ended from outside, by {signal.Signals(-status).name}")
+            raise NotVerified(f"the smoke run was killed by {signal.Signals(-status).name}")
         if status:
             raise Broken("\n".join([*log.splitlines()[-25:], f"the smoke run ended with status {status}"]))
         losses = [
@@ -291,10 +299,10 @@ def smoke(package, python, environment, seconds):
 
 
 def verify(package, oldest, environ):
-    """Find or make a Python, train with it, and say what came of it.
+    """Find or install a Python, train with it, and report the losses.
 
     Returns:
-        The Python that trained.
+        The Python used for training.
     """
     try:
         seconds = float(environ.get("LIT_TEMPLATE_TIMEOUT") or 600)
@@ -317,27 +325,27 @@ def verify(package, oldest, environ):
 
 
 def git(*arguments, **options):
-    """Run git in the current folder, whatever repository, editor or hooks our caller has.
+    """Run git in the current folder, isolated from the caller's repository, editor and hooks.
 
     Returns:
-        Exit status and all that it printed.
+        The exit status and the output.
     """
-    place = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
-    environment = {key: value for key, value in os.environ.items() if key not in place}
+    location = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR", "GIT_OBJECT_DIRECTORY", "GIT_NAMESPACE")
+    environment = {key: value for key, value in os.environ.items() if key not in location}
     environment |= {"GIT_TERMINAL_PROMPT": "0", "GIT_EDITOR": "true", "LC_ALL": "C"}
     settings = {
-        "core.hooksPath": os.devnull,  # hooks of a template folder
-        "commit.gpgSign": "false",  # it may ask for a passphrase
-        "user.useConfigOnly": "true",  # or git would make up an address
+        "core.hooksPath": os.devnull,  # run no hooks from the user's template directory
+        "commit.gpgSign": "false",  # signing may ask for a passphrase
+        "user.useConfigOnly": "true",  # do not let git make up an address
     }
     given = [part for key, value in settings.items() for part in ("-c", f"{key}={value}")]
     return run(["git", *given, *arguments], stdout=subprocess.PIPE, env=environment, **options)
 
 
 def start_repository(python, environment):
-    """Make the project a git repository on `main` with a first commit and pre-commit's hook, and say what came of it.
+    """Make the project a git repository on `main`, with a first commit and pre-commit installed.
 
-    Nothing of this is needed, so no failure is an error.
+    All of this is optional: failures are reported, and the project stays as it is.
 
     Returns:
         Whether there is a first commit.
@@ -346,13 +354,13 @@ def start_repository(python, environment):
         return False
     status, said = git("rev-parse", "--is-inside-work-tree")
     if status == 0:
-        return False  # it is part of a repository, whose owner commits
+        return False  # its owner commits
     if "not a git repository" not in said:
         say(f"git: no repository was made: {said.splitlines()[-1] if said else status}")
         return False
     for step in (
         ["init", "--quiet"],
-        ["symbolic-ref", "HEAD", "refs/heads/main"],  # as `--initial-branch` does since git 2.28
+        ["symbolic-ref", "HEAD", "refs/heads/main"],  # like `--initial-branch`, which needs git 2.28
         ["add", "--all"],
         ["commit", "--quiet", "--message", "Start from lit-template"],
     ):
@@ -372,11 +380,11 @@ def start_repository(python, environment):
 
 
 def next_commands(package, python):
-    """List the three commands that the user types next.
+    """List the next three commands for the user.
 
     Args:
-        package: The project's folder and package.
-        python: The Python that has trained it, or None.
+        package: Name of the project's folder and package.
+        python: The Python used for training, or None.
     """
     activate = r".venv\Scripts\activate" if WINDOWS else ". .venv/bin/activate"
     if python is None:
@@ -389,10 +397,10 @@ def next_commands(package, python):
 
 
 def rendered_by_cruft(answers, project):
-    """Tell whether cruft is rendering to compare, as in `update` and `diff`: it has nothing to verify.
+    """Tell whether cruft is rendering for `update` or `diff`, where there is nothing to verify.
 
-    cruft does not say so. It leaves out what cookiecutter's own command records, and renders into a
-    `tempfile.TemporaryDirectory`.
+    cruft does not tell hooks. It is recognized by rendering into a `tempfile.TemporaryDirectory`, without the
+    `_output_dir` that cookiecutter's own command records.
     """
     temporary = Path(tempfile.gettempdir()).resolve()
     folder = project.resolve().parent
@@ -400,7 +408,7 @@ def rendered_by_cruft(answers, project):
 
 
 def remove_empty_folders(project):
-    """Drop folders that hold nothing: a template cannot leave out the folder of a file that was not asked for."""
+    """Remove folders whose files were not requested: cookiecutter renders a folder even if it stays empty."""
     for name in (".github/workflows", ".github", "walkthrough"):
         folder = project / name
         if folder.is_dir() and not any(folder.iterdir()):
@@ -411,7 +419,7 @@ def main(answers, environ=os.environ):
     """Verify the project in the current folder.
 
     Returns:
-        The exit status: 1 makes cookiecutter remove the project again.
+        The exit status: 1 makes cookiecutter remove the project.
     """
     project, package = Path.cwd(), answers["project_slug"]
     remove_empty_folders(project)
@@ -442,11 +450,11 @@ def main(answers, environ=os.environ):
     say("Next:")
     for command in next_commands(package, python):
         say(f"  {command}")
-    if committed and "_output_dir" not in answers:  # cruft writes its file when we have ended
+    if committed and "_output_dir" not in answers:  # cruft writes it after the hooks
         say("  git add .cruft.json && git commit --amend --no-edit")
     return 0
 
 
 if __name__ == "__main__":
-    # `tojson` leaves no single quote, so that no answer can end this string.
+    # `tojson` escapes single quotes, so no answer can end this string.
     sys.exit(main(json.loads(r'''{{ cookiecutter | tojson }}''')))  # fmt: skip

@@ -1,17 +1,17 @@
-"""Refuse answers that cannot make a working project, all of them at once, before a file is written."""
+"""Refuse answers that cannot make a working project, before any file is written, and report all of them at once."""
 
 import sys
 
 if __name__ == "__main__":
-    sys.path.pop(0)  # the temporary directory, where cookiecutter puts this file and a stray json.py may lie
+    sys.path.pop(0)  # cookiecutter runs this from the temporary directory, where a stray json.py may lie
 
 import json
 import keyword
 import re
 import unicodedata
 
-# What a rendered project depends on, by the name it is installed and the name it is imported by, and the best known
-# of what these bring along: a package of the same name would hide it, or be hidden.
+# The dependencies of rendered projects and the best known of theirs, by distribution and import name: a package of the
+# same name would shadow them, or be shadowed.
 DEPENDENCIES = (
     "absl aiohttp alembic attr attrs certifi click cookiecutter cryptography cycler databricks detect_secrets docker "
     "docstring_parser execnet filelock flask fsspec functorch git gitdb google grpc grpcio hatch hatchling hypothesis "
@@ -25,28 +25,28 @@ DEPENDENCIES = (
     "virtualenv wandb werkzeug wheel xdist yaml yaml_stubs yarl"
 ).split()
 LAYOUT = "build checkpoints configs data dist docs hooks notebooks runs src templates test tests walkthrough".split()
-# The project's own command would take the place of these in its environment.
+# The project's command would shadow these in its environment.
 COMMANDS = "activate bash cd deactivate exec export ls pip3 python python2 python3 pythonw rm sh source sudo".split()
 WINDOWS = ["con", "prn", "aux", "nul", *(f"{port}{n}" for port in ("com", "lpt") for n in range(10))]
 FREE_TEXT = ("project_name", "description", "author_name")
 LONGEST = {"project_name": 200, "description": 2000, "author_name": 2000}
 LONGEST_SLUG = 64
-# Marks that turn the direction of writing without being seen, so that a line reads other than it is.
-TURNS = set(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
+# Invisible marks that change the writing direction, so that a line reads differently than it is (Trojan Source).
+BIDI_CONTROLS = set(map(chr, [*range(0x202A, 0x202F), *range(0x2066, 0x206A)]))
 
 
 def slug_problem(slug):
-    """Say what is wrong with the name of folder, package and command; None if nothing is."""
+    """Describe what is wrong with a slug; None if it is valid."""
     if not slug:
         return "is empty"
     if len(slug) > LONGEST_SLUG:
         return f"is longer than {LONGEST_SLUG} characters"
     if not re.fullmatch(r"[a-z][a-z0-9_]*", slug):
-        return "must begin with a letter and hold only a-z, 0-9 and _"
+        return "must begin with a letter and contain only a-z, 0-9 and _"
     if slug.endswith("_") or "__" in slug:
-        return "must not end with _ or hold two in a row, which packaging tools would change"
+        return "must not end with _ or contain two in a row, which packaging tools would change"
     if keyword.iskeyword(slug) or slug in keyword.softkwlist or slug in ("true", "false", "none"):
-        return "is a keyword of Python"
+        return "is a Python keyword"
     if slug in sys.stdlib_module_names:
         return "is a module of Python's standard library"
     if slug in DEPENDENCIES:
@@ -54,14 +54,14 @@ def slug_problem(slug):
     if slug in LAYOUT:
         return "is the name of a folder in the project"
     if slug in COMMANDS:
-        return "is a command that every shell needs"
+        return "is a command that shells need"
     if slug in WINDOWS:
         return "is a device name on Windows"
     return None
 
 
 def suggestion(slug):
-    """Make of a refused slug one that is right."""
+    """Turn a refused slug into a valid one."""
     plain = unicodedata.normalize("NFKD", slug).encode("ascii", "ignore").decode().lower()
     better = re.sub("[^a-z0-9]+", "_", plain).strip("_")[:LONGEST_SLUG].strip("_")
     if not slug_problem(better):
@@ -70,27 +70,27 @@ def suggestion(slug):
 
 
 def text_problem(text, longest):
-    """Say what is wrong with a line of free text, and what would be right; None if nothing is."""
+    """Describe what is wrong with a line of free text and how to fix it; None if it is valid."""
     if not text.strip():
         return "is empty; write one line of text"
     if len(text) > longest:
         return f"has {len(text)} characters; write at most {longest}"
     if text != text.strip():
-        return "begins or ends with a blank; leave it out"
+        return "begins or ends with whitespace; remove it"
     for place, character in enumerate(text, start=1):
-        # Control characters, the two that break a line, halves of characters: no file could bring them back.
+        # Control characters, line separators, surrogates and noncharacters do not survive every file format.
         unwritable = unicodedata.category(character) in ("Cc", "Zl", "Zp", "Cs")
         if unwritable or ord(character) & 0xFFFE == 0xFFFE or 0xFDD0 <= ord(character) <= 0xFDEF:
-            return f"holds U+{ord(character):04X} as character {place}; write one line without control characters"
-        if character in TURNS:
-            return f"holds U+{ord(character):04X} as character {place}, which turns the direction; leave it out"
+            return f"contains U+{ord(character):04X} at position {place}; write one line without control characters"
+        if character in BIDI_CONTROLS:
+            return f"contains U+{ord(character):04X} at position {place}, an invisible direction mark; remove it"
     if found := re.search("[{][%#{]|[}%#][}]", text):
-        return f"holds {found[0]!a}, which Jinja would take for its own; put a blank between the two characters"
+        return f"contains {found[0]!a}, which is Jinja syntax; put a space between the two characters"
     return None
 
 
 def problems(answers):
-    """List every problem of the answers, one line each."""
+    """List every problem with the answers, one line each."""
     found = []
     slug = answers["__asked_slug"]  # `project_slug` holds a safe name instead: its folder exists already
     if problem := slug_problem(slug):
@@ -102,7 +102,7 @@ def problems(answers):
 
 
 def short(text):
-    """Quote an answer in ASCII, cut where it would fill the screen."""
+    """Quote an answer in ASCII, shortened to fit on one line."""
     return ascii(text if len(text) <= 70 else text[:67] + "...")
 
 
@@ -116,5 +116,5 @@ def main(answers):
 
 
 if __name__ == "__main__":
-    # `tojson` leaves no single quote, so that no answer can end this string.
+    # `tojson` escapes single quotes, so no answer can end this string.
     main(json.loads(r'''{{ cookiecutter | tojson }}'''))  # fmt: skip

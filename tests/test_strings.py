@@ -205,5 +205,5 @@ def test_cookiecutter_renders_what_is_on_its_command_line_and_what_is_left_is_re
     assert came_back(tmp_path / "seed")["description"] == {"42"}  # cookiecutter's own doing: see SECURITY.md
     result = generate(tmp_path, "project_slug=other", "description={{ '{{' }} 6 * 7 {{ '}}' }}", **skip)
     assert result.returncode == 1
-    assert "lit-template: description '{{ 6 * 7 }}' holds '{{', which Jinja would take" in result.stdout
+    assert "lit-template: description '{{ 6 * 7 }}' contains '{{', which is Jinja syntax;" in result.stdout
     assert [path.name for path in tmp_path.iterdir()] == ["seed"]

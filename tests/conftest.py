@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from types import ModuleType
 from typing import Any
 
 import pytest
+from allpairspy import AllPairs
 from cookiecutter.main import cookiecutter
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of tests that run side by side would wait for each other
@@ -20,6 +22,81 @@ REPO = Path(__file__).parents[1]
 QUESTIONS = json.loads((REPO / "cookiecutter.json").read_text())
 CHOICES: dict[str, list[str]] = {key: value for key, value in QUESTIONS.items() if isinstance(value, list)}
 CONSTRAINTS = REPO / "tests" / "constraints-bare.txt"
+VERIFIED = re.compile(r"VERIFIED: it trains. Loss ([\d.]+) before, ([\d.]+) after, in [\d.]+ s")
+VALUES = CHOICES | {"walkthrough": [False, True]}
+PAIRS = [dict(zip(VALUES, row, strict=True)) for row in AllPairs(list(VALUES.values()))]
+
+# The files of a project called `seed`: those of every project, and those of some by the answer that brings them.
+ALWAYS = {
+    ".gitattributes",
+    ".gitignore",
+    ".pre-commit-config.yaml",
+    "CITATION.cff",
+    "LICENSE",
+    "README.md",
+    "configs/accelerator/auto.yaml",
+    "configs/accelerator/cpu.yaml",
+    "configs/accelerator/gpu.yaml",
+    "configs/accelerator/mps.yaml",
+    "configs/accelerator/tpu.yaml",
+    "configs/debug/overfit.yaml",
+    "configs/debug/profile.yaml",
+    "configs/smoke.yaml",
+    "configs/strategy/ddp.yaml",
+    "configs/strategy/fsdp.yaml",
+    "configs/train.yaml",
+    "pyproject.toml",
+    "src/seed/__init__.py",
+    "src/seed/datamodule.py",
+    "src/seed/engine/__init__.py",
+    "src/seed/engine/curves.py",
+    "src/seed/engine/errors.py",
+    "src/seed/engine/fsdp.py",
+    "src/seed/engine/loggers.py",
+    "src/seed/engine/metrics.py",
+    "src/seed/engine/predictions.py",
+    "src/seed/engine/resume.py",
+    "src/seed/engine/runs.py",
+    "src/seed/engine/schedule.py",
+    "src/seed/engine/switches.py",
+    "src/seed/module.py",
+    "src/seed/report.py",
+    "src/seed/train.py",
+    "tests/conftest.py",
+    "tests/test_configs.py",
+    "tests/test_datamodule.py",
+    "tests/test_module.py",
+    "tests/test_report.py",
+    "tests/test_train.py",
+}
+SOMETIMES = {
+    ("ci", "github"): {".github/dependabot.yml", ".github/workflows/ci.yml"},
+    ("ci", "gitlab"): {".gitlab-ci.yml", "renovate.json"},
+    ("logger", "wandb"): {"src/seed/engine/weights_and_biases.py"},
+    ("task", "regression"): {f"src/seed/engine/{name}.py" for name in ("batches", "report", "split", "table")},
+    ("task", "classification"): {
+        f"src/seed/engine/{name}.py" for name in ("batches", "confusion", "report", "split", "table")
+    },
+    ("task", "image_classification"): {f"src/seed/engine/{name}.py" for name in ("confusion", "report", "split")},
+    ("task", "language_model"): {"src/seed/engine/text.py"},
+    ("walkthrough", True): {
+        "tests/test_walkthrough.py",
+        "walkthrough/README.md",
+        "walkthrough/__init__.py",
+        "walkthrough/check.py",
+        "walkthrough/curves.py",
+        "walkthrough/data.py",
+        "walkthrough/datamodule.py",
+        "walkthrough/exercise.py",
+        "walkthrough/fit.py",
+        "walkthrough/grown.py",
+        "walkthrough/mistakes.py",
+        "walkthrough/notebook.py",
+        "walkthrough/solution.py",
+        "walkthrough/the_lightning_solution.ipynb",
+        "walkthrough/vanilla.py",
+    },
+}
 
 
 def load_hook(name: str) -> ModuleType:
@@ -120,3 +197,18 @@ def generate(*args: Any, cwd: Path | None = None, **options: Any) -> subprocess.
         start_new_session=True,
         env=environment,
     )
+
+
+def in_project(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
+    """Run a Python command in a project as if the project were installed."""
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    result = subprocess.run(
+        [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False
+    )
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result
+
+
+def train(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
+    """Run the command line of a project with the default name."""
+    return in_project(project, "-m", "my_lightning_project.train", *args)

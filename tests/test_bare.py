@@ -9,8 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CONSTRAINTS, generate
-from test_generate import VERIFIED
+from conftest import CONSTRAINTS, VERIFIED, generate
 
 
 @pytest.fixture

@@ -14,24 +14,7 @@ import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import REPO, Render, files, generate
-from test_render import ALWAYS, SOMETIMES
-
-VERIFIED = re.compile(r"VERIFIED: it trains. Loss ([\d.]+) before, ([\d.]+) after, in [\d.]+ s")
-
-
-def in_project(project: Path, *command: str) -> subprocess.CompletedProcess[str]:
-    """Run a Python command in a project as if the project were installed."""
-    environment = os.environ | {"PYTHONPATH": str(project / "src")}
-    result = subprocess.run(
-        [sys.executable, *command], cwd=project, env=environment, capture_output=True, text=True, check=False
-    )
-    assert result.returncode == 0, result.stdout + result.stderr
-    return result
-
-
-def train(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
-    return in_project(project, "-m", "my_lightning_project.train", *args)
+from conftest import ALWAYS, REPO, SOMETIMES, VERIFIED, Render, files, generate, in_project, train
 
 
 def test_the_default_project_has_trained_and_passes_its_own_tests(tmp_path: Path) -> None:

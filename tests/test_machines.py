@@ -15,9 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import REPO, files, generate, generation
-from test_generate import VERIFIED
-from test_render import ALWAYS, SOMETIMES
+from conftest import ALWAYS, REPO, SOMETIMES, VERIFIED, files, generate, generation
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="sets machines up with POSIX's tools")
 linux = pytest.mark.skipif(sys.platform != "linux", reason="mounts and networks of its own are Linux's")

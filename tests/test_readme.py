@@ -5,8 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CHOICES, QUESTIONS, REPO
-from test_render import ALWAYS, SOMETIMES
+from conftest import ALWAYS, CHOICES, QUESTIONS, REPO, SOMETIMES
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
 

@@ -8,84 +8,10 @@ from pathlib import Path
 
 import pytest
 import yaml
-from allpairspy import AllPairs
 
-from conftest import CHOICES, Render, files
+from conftest import ALWAYS, CHOICES, PAIRS, SOMETIMES, VALUES, Render, files
 
-VALUES = CHOICES | {"walkthrough": [False, True]}
-PAIRS = [dict(zip(VALUES, row, strict=True)) for row in AllPairs(list(VALUES.values()))]
 LONGEST = "a" + "_long_name" * 6 + "_64"  # 64 characters
-
-ALWAYS = {
-    ".gitattributes",
-    ".gitignore",
-    ".pre-commit-config.yaml",
-    "CITATION.cff",
-    "LICENSE",
-    "README.md",
-    "configs/accelerator/auto.yaml",
-    "configs/accelerator/cpu.yaml",
-    "configs/accelerator/gpu.yaml",
-    "configs/accelerator/mps.yaml",
-    "configs/accelerator/tpu.yaml",
-    "configs/debug/overfit.yaml",
-    "configs/debug/profile.yaml",
-    "configs/smoke.yaml",
-    "configs/strategy/ddp.yaml",
-    "configs/strategy/fsdp.yaml",
-    "configs/train.yaml",
-    "pyproject.toml",
-    "src/seed/__init__.py",
-    "src/seed/datamodule.py",
-    "src/seed/engine/__init__.py",
-    "src/seed/engine/curves.py",
-    "src/seed/engine/errors.py",
-    "src/seed/engine/fsdp.py",
-    "src/seed/engine/loggers.py",
-    "src/seed/engine/metrics.py",
-    "src/seed/engine/predictions.py",
-    "src/seed/engine/resume.py",
-    "src/seed/engine/runs.py",
-    "src/seed/engine/schedule.py",
-    "src/seed/engine/switches.py",
-    "src/seed/module.py",
-    "src/seed/report.py",
-    "src/seed/train.py",
-    "tests/conftest.py",
-    "tests/test_configs.py",
-    "tests/test_datamodule.py",
-    "tests/test_module.py",
-    "tests/test_report.py",
-    "tests/test_train.py",
-}
-SOMETIMES = {
-    ("ci", "github"): {".github/dependabot.yml", ".github/workflows/ci.yml"},
-    ("ci", "gitlab"): {".gitlab-ci.yml", "renovate.json"},
-    ("logger", "wandb"): {"src/seed/engine/weights_and_biases.py"},
-    ("task", "regression"): {f"src/seed/engine/{name}.py" for name in ("batches", "report", "split", "table")},
-    ("task", "classification"): {
-        f"src/seed/engine/{name}.py" for name in ("batches", "confusion", "report", "split", "table")
-    },
-    ("task", "image_classification"): {f"src/seed/engine/{name}.py" for name in ("confusion", "report", "split")},
-    ("task", "language_model"): {"src/seed/engine/text.py"},
-    ("walkthrough", True): {
-        "tests/test_walkthrough.py",
-        "walkthrough/README.md",
-        "walkthrough/__init__.py",
-        "walkthrough/check.py",
-        "walkthrough/curves.py",
-        "walkthrough/data.py",
-        "walkthrough/datamodule.py",
-        "walkthrough/exercise.py",
-        "walkthrough/fit.py",
-        "walkthrough/grown.py",
-        "walkthrough/mistakes.py",
-        "walkthrough/notebook.py",
-        "walkthrough/solution.py",
-        "walkthrough/the_lightning_solution.ipynb",
-        "walkthrough/vanilla.py",
-    },
-}
 
 
 def _tool(*command: str, cwd: Path) -> None:

@@ -10,8 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import CHOICES, REPO, Render, files, render_into
-from test_render import PAIRS
+from conftest import CHOICES, PAIRS, REPO, Render, files, render_into
 
 TOOLS = Path(sys.executable).parent
 FETCH = r"\b(curl|wget|iwr|irm|Invoke-WebRequest|Invoke-RestMethod)\b"

@@ -11,8 +11,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import CHOICES, REPO, Render, files, generate
-from test_generate import VERIFIED
+from conftest import CHOICES, REPO, VERIFIED, Render, files, generate
 
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="types the commands into a POSIX shell")
 

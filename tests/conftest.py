@@ -1,11 +1,13 @@
-"""Render projects for the tests; what there is to choose is read from cookiecutter.json."""
+"""Shared by the tests: rendering and generating projects; the choices are read from cookiecutter.json."""
 
 import importlib.util
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import sysconfig
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,7 @@ import pytest
 from allpairspy import AllPairs
 from cookiecutter.main import cookiecutter
 
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # threads of tests that run side by side would wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # parallel tests would oversubscribe the cores
 
 REPO = Path(__file__).parents[1]
 QUESTIONS = json.loads((REPO / "cookiecutter.json").read_text())
@@ -98,9 +100,11 @@ SOMETIMES = {
     },
 }
 
+DEFAULT = ALWAYS | SOMETIMES["ci", "github"] | SOMETIMES["task", "regression"]
+
 
 def load_hook(name: str) -> ModuleType:
-    """Import a hook as it stands, unrendered: its only Jinja is in the last line, which is not run."""
+    """Import an unrendered hook: its only Jinja is in the last line, which does not run on import."""
     spec = importlib.util.spec_from_file_location(name, REPO / "hooks" / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None
@@ -129,19 +133,19 @@ def render_into(folder: Path, **answers: Any) -> Path:
 
 @pytest.fixture
 def render(tmp_path: Path) -> Render:
-    """Render without hooks into the test's own folder."""
+    """Render without hooks into the test's folder."""
     return lambda **answers: render_into(tmp_path, **answers)
 
 
 def files(project: Path) -> set[str]:
-    """List a project's files by path, but not git's own."""
+    """List a project's files by path, without git's."""
     paths = {path.relative_to(project).as_posix() for path in project.rglob("*") if path.is_file()}
     return {path for path in paths if not path.startswith(".git/")}
 
 
 @cache
 def told_to_pip() -> dict[str, str]:
-    """Say in uv's words what pip was told about this machine, by variables or files."""
+    """Translate pip's settings on this machine, from variables or files, to uv's variables."""
     told = {"UV_SYSTEM_CERTS": "1"}
     for name, word in (("find-links", "UV_FIND_LINKS"), ("cert", "SSL_CERT_FILE")):
         command = [sys.executable, "-m", "pip", "config", "get", f"global.{name}"]
@@ -159,15 +163,15 @@ def generation(
     within: tuple[str, ...] = (),
     **environment: str | None,
 ) -> tuple[list[str], dict[str, str]]:
-    """Say how a user runs cookiecutter, hooks and all: the command and its environment.
+    """Return the command and the environment with which a user runs cookiecutter, hooks included.
 
     Args:
-        folder: Where the project is to be.
+        folder: The output folder.
         args: Further arguments and answers.
-        python: Who runs cookiecutter.
-        template: What is rendered.
-        within: The command that runs this command, such as `unshare`.
-        environment: Variables to set; None takes one away.
+        python: The Python that runs cookiecutter.
+        template: The template to render.
+        within: A command to run it under, such as `unshare`.
+        environment: Variables to set; None removes one.
     """
     folder.mkdir(parents=True, exist_ok=True)
     command = [*within, str(python), "-P", "-m", "cookiecutter", "-o", str(folder)]
@@ -176,14 +180,14 @@ def generation(
     else:
         command += ["--no-input", "--default-config", str(template), *args]
     inherited = {key: value for key, value in os.environ.items() if not key.startswith("LIT_TEMPLATE_")}
-    # The same small PyTorch for both installers.
+    # Pin the same small PyTorch for both installers.
     inherited |= {"PIP_CONSTRAINT": str(CONSTRAINTS), "UV_CONSTRAINT": str(CONSTRAINTS)}
     inherited = told_to_pip() | inherited
     return command, {key: value for key, value in (inherited | environment).items() if value is not None}
 
 
 def generate(*args: Any, cwd: Path | None = None, **options: Any) -> subprocess.CompletedProcess[str]:
-    """Run cookiecutter as `generation` says, without a terminal, in the folder `cwd`."""
+    """Run cookiecutter as in `generation`, without a terminal."""
     command, environment = generation(*args, **options)
     return subprocess.run(
         command,
@@ -212,3 +216,35 @@ def in_project(project: Path, *command: str) -> subprocess.CompletedProcess[str]
 def train(project: Path, *args: str) -> subprocess.CompletedProcess[str]:
     """Run the command line of a project with the default name."""
     return in_project(project, "-m", "my_lightning_project.train", *args)
+
+
+def is_complete(project: Path) -> bool:
+    """Tell whether a default project `seed` has all its files and no environment."""
+    return files(project) == DEFAULT and not (project / ".venv").exists()
+
+
+def machine(folder: Path, *without: str, uv: bool = False) -> tuple[Path, dict[str, str | None]]:
+    """Make an environment with links to the packages of the running one, except for some.
+
+    Returns:
+        Its Python, and environment variables that hide all others.
+    """
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    [own] = folder.glob("lib/python3*/site-packages")
+    for path in Path(sysconfig.get_paths()["purelib"]).iterdir():
+        if not re.match(rf"({'|'.join(without)})(-[\d.+a-z]+\.dist-info)?$" if without else "$", path.name):
+            (own / path.name).symlink_to(path)
+    if uv:
+        (folder / "bin/uv").symlink_to(Path(sys.executable).with_name("uv"))
+    path = os.pathsep.join([str(folder / "bin"), "/usr/local/bin", "/usr/bin", "/bin"])
+    return folder / "bin/python", {"PATH": path, "VIRTUAL_ENV": None, "CONDA_PREFIX": None, "UV_COMPILE_BYTECODE": "0"}
+
+
+def template_with(folder: Path, old: str, new: str, path: str) -> Path:
+    """Copy the template into a folder, with one change to one of its files."""
+    template = folder / "template"
+    shutil.copytree(REPO, template, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__"))
+    text = (template / path).read_text()
+    assert old in text
+    (template / path).write_text(text.replace(old, new))
+    return template

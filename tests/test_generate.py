@@ -1,10 +1,9 @@
-"""Generation as a user sees it: cookiecutter, both hooks, and a smoke epoch that is really trained."""
+"""Generation as a user sees it: cookiecutter, both hooks, and a real smoke epoch."""
 
 import ast
 import csv
 import os
 import re
-import shutil
 import sqlite3
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from conftest import ALWAYS, REPO, SOMETIMES, VERIFIED, Render, files, generate, in_project, train
+from conftest import DEFAULT, VERIFIED, Render, files, generate, in_project, template_with, train
 
 
 def test_the_default_project_has_trained_and_passes_its_own_tests(tmp_path: Path) -> None:
@@ -28,27 +27,18 @@ def test_the_default_project_has_trained_and_passes_its_own_tests(tmp_path: Path
     assert [command.split()[-1] for command in commands] == ["seed", "dev", "fit"]
 
     project = tmp_path / "here" / "seed"
-    assert (
-        files(project) == ALWAYS | SOMETIMES["ci", "github"] | SOMETIMES["task", "regression"]
-    )  # and nothing of the smoke run
+    assert files(project) == DEFAULT  # and nothing of the smoke run
     assert " passed" in in_project(project, "-m", "pytest", "-q").stdout
 
 
-def test_what_was_not_asked_for_leaves_no_empty_folder(tmp_path: Path) -> None:
+def test_files_that_were_not_requested_leave_no_empty_folder(tmp_path: Path) -> None:
     assert generate(tmp_path, "project_slug=seed", "ci=none", "verify=skip").returncode == 0
     assert not (tmp_path / "seed" / ".github").exists()
 
 
-def test_a_module_that_is_broken_makes_generation_fail_and_leaves_nothing(tmp_path: Path) -> None:
-    template = tmp_path / "template"
-    ignored = shutil.ignore_patterns(".*")
-    shutil.copytree(REPO, template, ignore=ignored)
-    shutil.copytree(
-        REPO / "{{cookiecutter.project_slug}}", template / "{{cookiecutter.project_slug}}", dirs_exist_ok=True
-    )
-    module = template / "templates/task/regression/module.py"
-    module.write_text(module.read_text().replace("y_hat = self(x)", 'raise RuntimeError("broken on purpose")'))
-
+def test_a_broken_module_fails_generation_and_leaves_nothing(tmp_path: Path) -> None:
+    change = "y_hat = self(x)", 'raise RuntimeError("broken on purpose")', "templates/task/regression/module.py"
+    template = template_with(tmp_path, *change)
     result = generate(tmp_path / "here", template=template)
     assert result.returncode != 0
     assert "RuntimeError: broken on purpose" in result.stdout
@@ -60,13 +50,13 @@ def test_a_module_that_is_broken_makes_generation_fail_and_leaves_nothing(tmp_pa
     assert (tmp_path / "here" / "my_lightning_project" / "README.md").exists()
 
 
-def test_csv_is_always_enough(render: Render) -> None:
+def test_the_csv_logger_needs_nothing_else(render: Render) -> None:
     project = render(logger="csv")
     train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
     assert {path.name for path in (project / "runs").iterdir()} == {"first"}
 
 
-def test_tensorboard_is_written_to(render: Render) -> None:
+def test_tensorboard_gets_metrics_pictures_config_and_hyperparameters(render: Render) -> None:
     project = render(logger="tensorboard")
     train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
     events = EventAccumulator(str(project / "runs/first/tensorboard")).Reload()
@@ -82,7 +72,7 @@ def test_tensorboard_is_written_to(render: Render) -> None:
     assert (hparams["lr"], hparams["batch_size"]) == (0.01, 10)
 
 
-def test_weights_and_biases_records_offline_and_has_the_second_last_word(render: Render) -> None:
+def test_weights_and_biases_records_offline_and_the_run_folder_is_printed_last(render: Render) -> None:
     project = render(logger="wandb")
     result = train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
     [recorded] = (project / "runs/wandb").glob("offline-run-*/run-*.wandb")
@@ -95,7 +85,7 @@ def test_weights_and_biases_records_offline_and_has_the_second_last_word(render:
     assert "warn" not in (result.stdout + result.stderr).lower()
 
 
-def test_mlflow_keeps_its_runs_in_sqlite(render: Render) -> None:
+def test_mlflow_keeps_runs_in_sqlite(render: Render) -> None:
     project = render(logger="mlflow")
     result = train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
     assert "warn" not in (result.stdout + result.stderr).lower()
@@ -118,7 +108,7 @@ def test_every_accelerator_trains_its_smoke_epoch_on_any_machine(render: Render)
     train(project, "fit", "--config", "configs/smoke.yaml")
 
 
-def test_an_accelerator_that_is_not_there_is_named_in_one_line(render: Render) -> None:
+def test_a_missing_accelerator_is_an_error_of_one_line(render: Render) -> None:
     project = render(accelerator="tpu", logger="csv")
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
     command = [sys.executable, "-m", "my_lightning_project.train", "fit"]
@@ -128,12 +118,12 @@ def test_an_accelerator_that_is_not_there_is_named_in_one_line(render: Render) -
     assert "error: " in result.stderr.splitlines()[-1]
 
 
-def test_a_model_is_sharded_over_two_processes_and_goes_on_from_its_checkpoint(render: Render) -> None:
+def test_a_model_trains_with_fsdp_on_two_processes_and_resumes_from_its_checkpoint(render: Render) -> None:
     project = render(logger="csv")
     spread = ["--config", "configs/smoke.yaml", "--config", "configs/strategy/fsdp.yaml", "--trainer.devices", "2"]
     train(project, "fit", "--name", "first", *spread)
-    train(project, "fit", "--ckpt_path", "last", *spread, "--trainer.max_epochs", "3")  # an option after a file wins
-    train(project, "test", "--trainer.accelerator", "cpu")  # and serves one process afterwards
+    train(project, "fit", "--ckpt_path", "last", *spread, "--trainer.max_epochs", "3")  # later options win
+    train(project, "test", "--trainer.accelerator", "cpu")  # and one process can load it
     with (project / "runs/first/metrics.csv").open(newline="") as file:
         losses = [float(row["val_loss"]) for row in csv.DictReader(file) if row["epoch"] and row["val_loss"]]
     assert len(losses) == 3

@@ -68,7 +68,7 @@ for requirement in dependencies:
 if not missing and not Requirement:
     missing.append("packaging")
 if missing:
-    missing.sort(key=lambda requirement: not re.match("torch([ ;<=>~!]|$)", requirement))  # the one people ask about
+    missing.sort(key=lambda requirement: not re.match("torch([ ;<=>~!]|$)", requirement))  # name torch first
     lacks(missing[0] + (f" and {len(missing) - 1} more" if missing[1:] else ""))
 try:
     import lightning.pytorch

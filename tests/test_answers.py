@@ -1,4 +1,4 @@
-"""Answers that cannot make a working project are refused, all at once, before a file is written."""
+"""Answers that cannot make a working project are refused before any file is written, all at once."""
 
 import tomllib
 from importlib.metadata import packages_distributions
@@ -15,7 +15,7 @@ HOOK: Any = load_hook("pre_gen_project")
 GOOD = {"__asked_slug": "seed", "project_name": "Seed", "description": "Sows", "author_name": "Ada"}
 
 
-def test_good_answers_have_no_problem() -> None:
+def test_good_answers_are_accepted() -> None:
     assert HOOK.problems(GOOD) == []
     assert HOOK.problems(GOOD | {"__asked_slug": "a" * 64, "author_name": "数 🎉 \"q\" 'q' \\ # : שלום"}) == []
 
@@ -64,7 +64,7 @@ def test_good_answers_have_no_problem() -> None:
         ("com1", "Windows", "lit_com1"),
     ],
 )
-def test_a_slug_that_cannot_be_a_package_is_refused_with_one_that_can(slug: str, reason: str, better: str) -> None:
+def test_a_bad_slug_is_refused_with_a_valid_suggestion(slug: str, reason: str, better: str) -> None:
     [problem] = HOOK.problems(GOOD | {"__asked_slug": slug})
     assert problem.startswith("project_slug ")
     assert reason in problem
@@ -74,12 +74,12 @@ def test_a_slug_that_cannot_be_a_package_is_refused_with_one_that_can(slug: str,
     assert HOOK.problems(GOOD | {"__asked_slug": better}) == []
 
 
-def test_every_dependency_is_refused_by_the_names_of_its_package_and_of_its_import(render: Render) -> None:
+def test_the_distribution_and_import_name_of_every_dependency_are_refused(render: Render) -> None:
     imported: dict[str, set[str]] = {}
     for module, packages in packages_distributions().items():
         for package in packages:
             imported.setdefault(canonicalize_name(package), set()).add(module)
-    for task, logger in zip(CHOICES["task"], CHOICES["logger"], strict=True):  # there are four of each
+    for task, logger in zip(CHOICES["task"], CHOICES["logger"], strict=True):  # four of each
         content = tomllib.loads((render(project_slug=task, task=task, logger=logger) / "pyproject.toml").read_text())
         required = content["project"]["dependencies"] + content["dependency-groups"]["dev"]
         for package in {canonicalize_name(Requirement(text).name) for text in required}:
@@ -116,7 +116,7 @@ def test_free_text_that_cannot_be_rendered_is_refused(key: str, text: str, reaso
     assert len(problem.splitlines()) == 1
 
 
-def test_the_default_answers_are_good() -> None:
+def test_the_default_answers_are_accepted() -> None:
     assert (
         HOOK.problems({**GOOD, **{key: QUESTIONS[key] for key in ("project_name", "description", "author_name")}}) == []
     )
@@ -136,14 +136,14 @@ def test_all_problems_are_reported_at_once_and_nothing_is_left(tmp_path: Path, s
     assert list(tmp_path.rglob("*")) == [folder]
 
 
-def test_a_project_that_is_there_survives_bad_answers(tmp_path: Path) -> None:
+def test_an_existing_project_survives_bad_answers(tmp_path: Path) -> None:
     (tmp_path / "a_b").mkdir()
     (tmp_path / "a_b" / "mine.txt").write_text("mine")
     assert generate(tmp_path, "--overwrite-if-exists", "project_slug=a-b").returncode == 1
     assert [path.name for path in (tmp_path / "a_b").iterdir()] == ["mine.txt"]
 
 
-def test_a_long_name_gives_a_slug_that_is_accepted(render: Render) -> None:
+def test_a_long_name_gives_a_valid_slug(render: Render) -> None:
     assert HOOK.slug_problem(render(project_name="A name " * 28).name) is None
 
 
@@ -152,7 +152,7 @@ def test_a_long_name_gives_a_slug_that_is_accepted(render: Render) -> None:
     [("My-Seed", "my_seed"), ("../a/b", "a_b"), ("..", "unnamed"), ("数" * 300, None), ("a" * 300, "a" * 64)],
     ids=lambda text: text and text[:10],
 )
-def test_without_hooks_too_the_folder_has_a_safe_name(tmp_path: Path, asked: str, safe: str | None) -> None:
+def test_the_folder_has_a_safe_name_even_without_hooks(tmp_path: Path, asked: str, safe: str | None) -> None:
     folder = tmp_path / "here"
     project = render_into(folder, project_slug=asked)
     assert list(tmp_path.iterdir()) == [folder]

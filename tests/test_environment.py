@@ -1,4 +1,4 @@
-"""The one environment of the tests has all that any project asks for."""
+"""One environment has the dependencies of every project."""
 
 import tomllib
 from importlib.metadata import version
@@ -11,7 +11,7 @@ from conftest import CHOICES, Render
 
 @pytest.mark.parametrize("task", CHOICES["task"])
 @pytest.mark.parametrize("logger", CHOICES["logger"])
-def test_it_satisfies_every_project(render: Render, task: str, logger: str) -> None:
+def test_the_environment_of_the_tests_satisfies_every_project(render: Render, task: str, logger: str) -> None:
     content = tomllib.loads((render(task=task, logger=logger) / "pyproject.toml").read_text())
     for text in content["project"]["dependencies"] + content["dependency-groups"]["dev"]:
         requirement = Requirement(text)

@@ -58,7 +58,7 @@ def test_what_a_python_lacks_is_named_and_uv_makes_an_environment_that_trains(
 
 @linux
 @pytest.mark.parametrize("installer", ["pip", "uv"])
-def test_no_network_and_no_torch(tmp_path: Path, installer: str) -> None:
+def test_without_network_and_torch_the_project_is_kept(tmp_path: Path, installer: str) -> None:
     python, environment = machine(tmp_path / "machine", "torch", uv=installer == "uv")
     environment |= {"UV_OFFLINE": "1"} if installer == "uv" else {"PIP_RETRIES": "0"}  # no retries
     environment |= {"UV_NO_CACHE": "1", "PIP_CONSTRAINT": None, "PIP_FIND_LINKS": None, "UV_FIND_LINKS": None}
@@ -72,7 +72,7 @@ def test_no_network_and_no_torch(tmp_path: Path, installer: str) -> None:
 
 
 @linux
-def test_the_disk_is_full_while_installing(tmp_path: Path) -> None:
+def test_a_full_disk_while_installing_keeps_the_project(tmp_path: Path) -> None:
     python, environment = machine(tmp_path / "machine", "torch", uv=True)
     disk = tmp_path / "disk"
     disk.mkdir()
@@ -87,7 +87,7 @@ def test_the_disk_is_full_while_installing(tmp_path: Path) -> None:
 
 
 @linux
-def test_the_output_folder_is_read_only(tmp_path: Path) -> None:
+def test_a_read_only_output_folder_is_reported(tmp_path: Path) -> None:
     folder = tmp_path / "here"
     script = f'mount -t tmpfs -o ro none "{folder}" && "$@"'
     read_only = ("unshare", "--map-root-user", "--mount", "sh", "-c", script, "sh")
@@ -97,7 +97,7 @@ def test_the_output_folder_is_read_only(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252"])
-def test_a_console_that_is_not_utf_8(tmp_path: Path, encoding: str) -> None:
+def test_it_trains_on_a_console_without_utf_8(tmp_path: Path, encoding: str) -> None:
     author = "数 Ĺ 🎉 שלום"
     result = generate(tmp_path, "project_slug=seed", f"author_name={author}", PYTHONIOENCODING=encoding)
     assert result.returncode == 0, result.stdout
@@ -121,7 +121,7 @@ def test_it_trains_in_unusual_environments(tmp_path: Path, environment: dict[str
     assert VERIFIED.search(result.stdout), result.stdout
 
 
-def test_a_stray_module_in_the_temporary_and_the_current_folder(tmp_path: Path) -> None:
+def test_stray_modules_in_the_temporary_and_current_folder_are_ignored(tmp_path: Path) -> None:
     for name in ("json", "signal", "torch", "lightning"):
         (tmp_path / f"{name}.py").write_text(f"raise RuntimeError('the wrong {name}')")
     result = generate(tmp_path / "here", "project_slug=seed", cwd=tmp_path, TMPDIR=str(tmp_path))
@@ -129,7 +129,7 @@ def test_a_stray_module_in_the_temporary_and_the_current_folder(tmp_path: Path) 
     assert VERIFIED.search(result.stdout), result.stdout
 
 
-def test_a_path_with_spaces_unicode_and_200_characters(tmp_path: Path) -> None:
+def test_it_trains_under_a_path_with_spaces_unicode_and_200_characters(tmp_path: Path) -> None:
     name = "mein Größe 数 🎉 "
     folder = tmp_path / (name + "x" * (200 - len(name.encode())))
     result = generate(folder, "project_slug=seed")
@@ -138,7 +138,7 @@ def test_a_path_with_spaces_unicode_and_200_characters(tmp_path: Path) -> None:
     assert files(folder / "seed") == DEFAULT
 
 
-def test_two_generations_at_the_same_time(tmp_path: Path) -> None:
+def test_two_generations_can_run_at_the_same_time(tmp_path: Path) -> None:
     command = [sys.executable, "-P", "-m", "cookiecutter", "--no-input", "--default-config", "-o", tmp_path, REPO]
     both = [
         subprocess.Popen([*command, f"project_slug={slug}"], stdout=subprocess.PIPE, text=True)

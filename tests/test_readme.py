@@ -1,4 +1,4 @@
-"""The README says what is: its commands, its table of options and its tree."""
+"""The README is true: its commands, its table of options and its tree."""
 
 import re
 from pathlib import Path
@@ -17,7 +17,7 @@ def test_every_question_and_every_value_is_in_the_table(key: str) -> None:
         assert f"`{value}`" in row
 
 
-def test_every_file_of_a_project_has_a_place_in_the_tree() -> None:
+def test_every_file_of_a_project_is_in_the_tree() -> None:
     tree = README.split("my_lightning_project/\n├")[1].split("```")[0]
     for path in ALWAYS.union(*SOMETIMES.values()):
         name = Path(path).name
@@ -25,7 +25,7 @@ def test_every_file_of_a_project_has_a_place_in_the_tree() -> None:
         assert name in tree or f"{folder}/" in tree, path
 
 
-def test_it_gives_the_command_that_ci_runs() -> None:
+def test_it_gives_the_command_of_ci() -> None:
     [command] = [line for line in (REPO / ".ci/run").read_text().splitlines() if "pytest" in line]
     assert (
         command == "python3 -m venv .venv && .venv/bin/pip install -r tests/requirements.txt && .venv/bin/pytest -n 2"
@@ -33,6 +33,6 @@ def test_it_gives_the_command_that_ci_runs() -> None:
     assert command in README.splitlines()
 
 
-def test_the_pictures_are_there() -> None:
+def test_the_pictures_exist() -> None:
     for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (REPO / path).stat().st_size > 0

@@ -1,4 +1,4 @@
-"""What comes out, for every value of every question and for all pairs of them."""
+"""The rendered files, for every value of every question and all pairs of values."""
 
 import json
 import subprocess
@@ -19,13 +19,13 @@ def _tool(*command: str, cwd: Path) -> None:
     assert result.returncode == 0, result.stdout + result.stderr
 
 
-def test_the_pairs_hold_every_value_of_every_question() -> None:
+def test_the_pairs_cover_every_value_of_every_question() -> None:
     for key, values in VALUES.items():
         assert {answers[key] for answers in PAIRS} == set(values)
 
 
 @pytest.mark.parametrize("answers", PAIRS, ids=lambda answers: "-".join(map(str, answers.values())))
-def test_a_project_is_exactly_these_files_and_every_tool_reads_them(
+def test_a_project_has_exactly_these_files_and_every_tool_reads_them(
     render: Render, answers: dict[str, str | bool]
 ) -> None:
     project = render(project_slug="seed", **answers)
@@ -55,7 +55,7 @@ def test_a_project_is_exactly_these_files_and_every_tool_reads_them(
 
 @pytest.mark.parametrize("task", CHOICES["task"])
 @pytest.mark.parametrize("slug", ["a", LONGEST])
-def test_a_name_of_1_or_64_characters_is_formatted_as_well(render: Render, slug: str, task: str) -> None:
+def test_names_of_1_and_64_characters_are_formatted_too(render: Render, slug: str, task: str) -> None:
     assert len(slug) in (1, 64)
     project = render(project_slug=slug, task=task)
     _tool("ruff", "check", ".", cwd=project)
@@ -63,12 +63,12 @@ def test_a_name_of_1_or_64_characters_is_formatted_as_well(render: Render, slug:
 
 
 @pytest.mark.parametrize("task", CHOICES["task"])
-def test_the_type_checker_is_content(render: Render, task: str) -> None:
+def test_the_types_are_correct(render: Render, task: str) -> None:
     _tool("mypy", cwd=render(task=task, logger="wandb"))  # the only logger that adds code
 
 
 @pytest.mark.parametrize("accelerator", CHOICES["accelerator"])
-def test_the_accelerator_is_where_training_starts_from(render: Render, accelerator: str) -> None:
+def test_the_default_config_uses_the_chosen_accelerator(render: Render, accelerator: str) -> None:
     project = render(accelerator=accelerator)
     overlay = yaml.safe_load((project / f"configs/accelerator/{accelerator}.yaml").read_text())["trainer"]
     trainer = yaml.safe_load((project / "configs/train.yaml").read_text())["trainer"]
@@ -85,7 +85,7 @@ def test_the_accelerator_is_where_training_starts_from(render: Render, accelerat
         ("Proprietary", "LicenseRef-Proprietary", "All rights reserved"),
     ],
 )
-def test_the_licence_is_there_in_full(render: Render, license: str, spdx: str, words: str) -> None:
+def test_the_license_is_complete(render: Render, license: str, spdx: str, words: str) -> None:
     project = render(license=license, author_name="Ada Lovelace")
     text = (project / "LICENSE").read_text()
     assert words in text

@@ -1,4 +1,4 @@
-"""Free text comes back as it was given, from every file that holds it, and none of it is ever executed."""
+"""Free text survives unchanged in every file that contains it, and is never executed."""
 
 import ast
 import itertools
@@ -26,7 +26,7 @@ HOOK: Any = load_hook("pre_gen_project")
 CORPUS: dict[str, list[str]] = json.loads((REPO / "tests/strings.json").read_text(encoding="utf-8"))
 REFUSED: list[dict[str, str]] = json.loads((REPO / "tests/refused.json").read_text(encoding="ascii"))
 SOURCE = REPO / "{{cookiecutter.project_slug}}"
-HOLDERS = [  # every file with free text in it
+HOLDERS = [  # every file that contains free text
     "CITATION.cff",
     "LICENSE",
     "README.md",
@@ -41,7 +41,7 @@ def accepted(text: str, key: str = "description") -> bool:
 
 
 def render_holders(folder: Path, **answers: str) -> Path:
-    """Render the files of HOLDERS alone, as cookiecutter does: a third of the time of a project."""
+    """Render only HOLDERS, as cookiecutter does, in a third of the time."""
     context = generate_context(str(REPO / "cookiecutter.json"), extra_context=answers)
     context["cookiecutter"] = prompt_for_config(context, no_input=True)
     context["cookiecutter"]["_template"] = str(REPO)
@@ -56,7 +56,7 @@ def render_holders(folder: Path, **answers: str) -> Path:
 
 
 def passes_ruff(folder: Path) -> None:
-    """Check and format the packages of all projects in a folder, each by its own pyproject.toml."""
+    """Assert that the packages of all projects in a folder pass ruff."""
     packages = sorted(folder.glob("*/seed/src/seed/__init__.py"))
     assert packages
     for tool in (["check"], ["format", "--check"]):
@@ -65,8 +65,8 @@ def passes_ruff(folder: Path) -> None:
         assert result.returncode == 0, result.stdout
 
 
-def came_back(project: Path) -> dict[str, set[str]]:
-    """Read each answer from everywhere it is; a set of more than one says that they differ."""
+def read_back(project: Path) -> dict[str, set[str]]:
+    """Read each answer from every place; more than one value means that they differ."""
     text = {name: (project / name).read_text(encoding="utf-8") for name in ("LICENSE", "README.md", "pyproject.toml")}
     package = (project / "src/seed/__init__.py").read_text(encoding="utf-8")
     docstring = ast.get_docstring(ast.parse(package), clean=False)
@@ -90,14 +90,14 @@ def came_back(project: Path) -> dict[str, set[str]]:
     }
 
 
-def test_the_corpus_is_large_and_all_of_it_is_accepted() -> None:
+def test_the_corpus_is_large_and_accepted() -> None:
     strings = [text for texts in CORPUS.values() for text in texts]
     assert len(CORPUS) >= 15
     assert len(set(strings)) == len(strings) >= 300
     assert [text for text in strings if not accepted(text)] == []
 
 
-def test_what_is_refused_is_refused_for_its_reason() -> None:
+def test_refused_text_is_refused_for_the_right_reason() -> None:
     assert len({each["text"] for each in REFUSED}) == len(REFUSED) >= 40
     for each in REFUSED:
         for key in HOOK.FREE_TEXT:
@@ -107,7 +107,7 @@ def test_what_is_refused_is_refused_for_its_reason() -> None:
 
 
 @pytest.mark.parametrize("number", range(max(map(len, CHOICES.values()))))
-def test_no_other_file_holds_free_text_and_these_are_as_in_a_whole_project(number: int, tmp_path: Path) -> None:
+def test_only_these_files_contain_free_text(number: int, tmp_path: Path) -> None:
     answers = {key: values[number % len(values)] for key, values in CHOICES.items()}
     answers |= {key: f'Marker{place}x "\\ # : 数 🎉' for place, key in enumerate(HOOK.FREE_TEXT)}
     whole = render_into(tmp_path / "whole", project_slug="seed", **answers)
@@ -121,7 +121,7 @@ def test_no_other_file_holds_free_text_and_these_are_as_in_a_whole_project(numbe
 
 
 @pytest.mark.parametrize("category", CORPUS)
-def test_text_comes_back_as_it_was_given_and_is_formatted(category: str, tmp_path: Path) -> None:
+def test_text_survives_unchanged_and_formatted(category: str, tmp_path: Path) -> None:
     texts = CORPUS[category]
     for number, text in enumerate(texts):
         given_answers = {
@@ -131,7 +131,7 @@ def test_text_comes_back_as_it_was_given_and_is_formatted(category: str, tmp_pat
         }
         license = CHOICES["license"][number % len(CHOICES["license"])]
         project = render_holders(tmp_path / str(number), project_slug="seed", license=license, **given_answers)
-        assert came_back(project) == {key: {answer} for key, answer in given_answers.items()}
+        assert read_back(project) == {key: {answer} for key, answer in given_answers.items()}
     passes_ruff(tmp_path)
 
 
@@ -141,25 +141,25 @@ NASTY = st.sampled_from(
 TEXT = st.lists(NASTY | st.characters() | st.text(max_size=5), min_size=1, max_size=40).map("".join).map(str.strip)
 
 
-def test_any_text_that_is_accepted_comes_back_and_is_formatted(tmp_path: Path) -> None:
+def test_any_accepted_text_survives_unchanged_and_formatted(tmp_path: Path) -> None:
     folders = itertools.count()
 
     @settings(max_examples=100, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.filter_too_much])
     @given(name=TEXT.filter(lambda text: accepted(text, "project_name")), line=TEXT.filter(accepted))
-    def comes_back(name: str, line: str) -> None:
+    def survives(name: str, line: str) -> None:
         answers = {"project_name": name, "description": line, "author_name": line[::-1]}
-        if not accepted(line[::-1]):  # marks in the wrong order may make a delimiter
+        if not accepted(line[::-1]):  # reversed characters may form a Jinja delimiter
             answers["author_name"] = line
         project = render_holders(tmp_path / str(next(folders)), project_slug="seed", **answers)
-        assert came_back(project) == {key: {answer} for key, answer in answers.items()}
+        assert read_back(project) == {key: {answer} for key, answer in answers.items()}
 
-    comes_back()
-    passes_ruff(tmp_path)  # once for all of them
+    survives()
+    passes_ruff(tmp_path)  # all at once
 
 
 @settings(max_examples=300, deadline=None, derandomize=True)
 @given(text=st.text(max_size=80))
-def test_whatever_is_refused_is_refused_in_one_line_of_ascii(text: str) -> None:
+def test_every_refusal_is_one_line_of_ascii(text: str) -> None:
     answers = {"__asked_slug": text, "project_name": text, "description": text, "author_name": text}
     for line in HOOK.problems(answers):
         assert line.isascii()
@@ -186,23 +186,23 @@ def test_no_answer_is_executed(text: str, tmp_path: Path) -> None:
     result = generate(folder, "project_slug=seed", *answers, cwd=folder, LIT_TEMPLATE_VERIFY="skip")
     assert result.returncode == 0, result.stdout
     project = folder / "seed"
-    assert came_back(project) == {key: {text} for key in HOOK.FREE_TEXT}
+    assert read_back(project) == {key: {text} for key in HOOK.FREE_TEXT}
     command = [sys.executable, "-c", "import seed"]
     subprocess.run(command, cwd=project, env=os.environ | {"PYTHONPATH": str(project / "src")}, check=True)
     assert not list(tmp_path.rglob("pwned"))
 
 
-def test_a_slug_is_not_executed_either(tmp_path: Path) -> None:
+def test_no_slug_is_executed(tmp_path: Path) -> None:
     for text in EVIL:
         assert generate(tmp_path, f"project_slug={text}", cwd=tmp_path).returncode == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_cookiecutter_renders_what_is_on_its_command_line_and_what_is_left_is_refused(tmp_path: Path) -> None:
+def test_cookiecutter_renders_its_command_line_and_remaining_jinja_is_refused(tmp_path: Path) -> None:
     skip = {"LIT_TEMPLATE_VERIFY": "skip"}
     result = generate(tmp_path, "project_slug=seed", "description={{ 6 * 7 }}", **skip)
     assert result.returncode == 0, result.stdout
-    assert came_back(tmp_path / "seed")["description"] == {"42"}  # cookiecutter's own doing: see SECURITY.md
+    assert read_back(tmp_path / "seed")["description"] == {"42"}  # cookiecutter does this: see SECURITY.md
     result = generate(tmp_path, "project_slug=other", "description={{ '{{' }} 6 * 7 {{ '}}' }}", **skip)
     assert result.returncode == 1
     assert "lit-template: description '{{ 6 * 7 }}' contains '{{', which is Jinja syntax;" in result.stdout

@@ -1,4 +1,4 @@
-"""What this repository and its projects take from others, and what they keep others from taking."""
+"""Dependencies are pinned, audited and updated; secrets and large files stay out of commits."""
 
 import ast
 import os
@@ -15,8 +15,8 @@ from conftest import CHOICES, PAIRS, REPO, Render, files, render_into
 TOOLS = Path(sys.executable).parent
 FETCH = r"\b(curl|wget|iwr|irm|Invoke-WebRequest|Invoke-RestMethod)\b"
 SHELL = r"(sudo\s+(-\S+\s+)*)?(\S*/)?(env\s+)?((ba|da|z|k)?sh|python3?|iex|Invoke-Expression)\b"
-# Into a shell by a pipe, also on the next line, or by what a shell makes of $(...) and <(...).
-RUN_UNSEEN = re.compile(rf"{FETCH}(\\\n|[^|\n])*\|\s*{SHELL}|{SHELL}[^\n]*[$<]\(\s*{FETCH}")
+# Piped into a shell, also on the next line, or by $(...) and <(...).
+PIPED_TO_SHELL = re.compile(rf"{FETCH}(\\\n|[^|\n])*\|\s*{SHELL}|{SHELL}[^\n]*[$<]\(\s*{FETCH}")
 PINNED = re.compile(r"uses: (\S+)@([0-9a-f]{40})  # (v\d+\.\d+\.\d+)$")
 
 
@@ -27,7 +27,7 @@ def workflows(folder: Path) -> list[Path]:
 
 
 def pins(folder: Path) -> set[tuple[str, ...]]:
-    """Read which actions are used at which commits; fail where one is not pinned."""
+    """Return the actions and their commits; assert that all are pinned."""
     found = set()
     for path in workflows(folder):
         for line in path.read_text().splitlines():
@@ -38,13 +38,13 @@ def pins(folder: Path) -> set[tuple[str, ...]]:
     return found
 
 
-def test_actions_are_pinned_by_commit_and_the_same_in_what_is_rendered(render: Render) -> None:
+def test_actions_are_pinned_by_commit_here_and_in_projects(render: Render) -> None:
     own = pins(REPO)
     assert len({action for action, *_ in own}) == len(own)  # one version of each
     assert pins(render(ci="github")) <= own
 
 
-def test_workflows_may_only_read(render: Render) -> None:
+def test_workflows_have_only_read_permissions(render: Render) -> None:
     for path in workflows(REPO) + workflows(render(ci="github")):
         content = yaml.safe_load(path.read_text())
         assert content["permissions"] == {"contents": "read"}, path
@@ -59,14 +59,14 @@ def test_zizmor_finds_nothing(render: Render) -> None:
     assert "No findings to report" in result.stdout + result.stderr
 
 
-def test_every_task_is_proven_weekly() -> None:
+def test_every_task_is_verified_weekly() -> None:
     jobs = yaml.safe_load((REPO / ".github/workflows/weekly.yml").read_text())["jobs"]
     assert jobs["prove"]["strategy"]["matrix"]["task"] == CHOICES["task"]
     assert jobs["prove"]["env"]["LIT_TEMPLATE_VERIFY"] == "require"
 
 
 @pytest.mark.parametrize(("ci", "audit"), [("github", "ci.yml"), ("gitlab", ".gitlab-ci.yml")])
-def test_known_vulnerabilities_and_new_versions_are_looked_for(render: Render, ci: str, audit: str) -> None:
+def test_projects_check_for_vulnerabilities_and_new_versions(render: Render, ci: str, audit: str) -> None:
     project = render(ci=ci)
     [path] = [path for path in files(project) if path.endswith(audit)]
     assert "pip-audit --strict ." in (project / path).read_text()
@@ -75,13 +75,13 @@ def test_known_vulnerabilities_and_new_versions_are_looked_for(render: Render, c
     assert content.get("minimumReleaseAge") == "7 days" or all(part["cooldown"] for part in content["updates"])
 
 
-def test_nothing_from_the_web_is_run_unseen(render: Render) -> None:
+def test_no_download_is_piped_into_a_shell(render: Render) -> None:
     for folder in (REPO, *(render(project_slug=ci, ci=ci) for ci in ("github", "gitlab"))):
         tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True).stdout
         for path in tracked.splitlines() if folder == REPO else files(folder):
             if Path(path).suffix not in (".png", ".svg") and path != "tests/test_supply_chain.py":
                 text = (folder / path).read_text(encoding="utf-8")
-                assert not RUN_UNSEEN.search(text), path
+                assert not PIPED_TO_SHELL.search(text), path
 
 
 @pytest.mark.parametrize(
@@ -96,12 +96,12 @@ def test_nothing_from_the_web_is_run_unseen(render: Render) -> None:
         "curl https://example.org | python3 -",
     ],
 )
-def test_what_would_be_run_unseen_is_recognised(text: str) -> None:
-    assert RUN_UNSEEN.search(text)
+def test_a_download_piped_into_a_shell_is_recognized(text: str) -> None:
+    assert PIPED_TO_SHELL.search(text)
 
 
 @pytest.mark.parametrize("task", CHOICES["task"])
-def test_no_checkpoint_is_loaded_that_could_run_code(render: Render, task: str) -> None:
+def test_checkpoints_are_loaded_with_weights_only(render: Render, task: str) -> None:
     project = render(task=task)
     loads = 0
     for path in project.rglob("*.py"):
@@ -116,7 +116,7 @@ def test_no_checkpoint_is_loaded_that_could_run_code(render: Render, task: str) 
 @pytest.fixture
 def repository(render: Render, monkeypatch: pytest.MonkeyPatch) -> Path:
     project = render()
-    monkeypatch.setenv("SKIP", "mypy")  # tests/test_render.py has it look at every task
+    monkeypatch.setenv("SKIP", "mypy")  # tests/test_render.py runs it on every task
     monkeypatch.setenv("PATH", str(TOOLS), prepend=os.pathsep)
     subprocess.run(["git", "init", "--quiet"], cwd=project, check=True)
     subprocess.run(["git", "add", "--all"], cwd=project, check=True)
@@ -145,7 +145,7 @@ def test_a_new_project_passes_its_own_checks(repository: Path) -> None:
     assert status == 0, said
 
 
-def test_no_answer_makes_a_file_that_looks_like_a_secret(tmp_path: Path) -> None:
+def test_no_answer_looks_like_a_secret(tmp_path: Path) -> None:
     projects = [render_into(tmp_path / str(number), **answers) for number, answers in enumerate(PAIRS)]
     different = {(project / path).read_bytes(): project / path for project in projects for path in files(project)}
     command = [TOOLS / "detect-secrets-hook", *different.values()]
@@ -169,16 +169,16 @@ def test_a_secret_is_not_committed(repository: Path, text: str, kind: str) -> No
     assert "settings.txt:1" in said
 
 
-def test_a_checkpoint_or_a_data_set_is_not_committed(repository: Path) -> None:
+def test_a_checkpoint_or_a_dataset_is_not_committed(repository: Path) -> None:
     (repository / "model.ckpt").write_bytes(bytes(1_100_000))
     status, said = pre_commit(repository)
     assert status == 1
     assert "model.ckpt (1075 KB) exceeds 1000 KB" in said
 
 
-def test_a_checkpoint_that_was_committed_all_the_same_is_found_by_ci(repository: Path) -> None:
+def test_ci_finds_a_checkpoint_that_was_committed_anyway(repository: Path) -> None:
     (repository / "model.ckpt").write_bytes(bytes(1_100_000))
-    (repository / "uv.lock").write_bytes(bytes(1_100_000))  # the one file that may be large
+    (repository / "uv.lock").write_bytes(bytes(1_100_000))  # the only file that may be large
     subprocess.run(["git", "add", "--all"], cwd=repository, check=True)
     author = ["-c", "user.name=a", "-c", "user.email=a@example.org"]
     subprocess.run(["git", *author, "commit", "--quiet", "--no-verify", "--message", "x"], cwd=repository, check=True)

@@ -1,4 +1,4 @@
-"""A team's standard: the same answers, the same layout, and updates for years."""
+"""A team's projects: the same answers, the same layout, and updates for years."""
 
 import os
 import re
@@ -13,7 +13,7 @@ import yaml
 
 from conftest import CHOICES, REPO, VERIFIED, Render, files, generate
 
-pytestmark = pytest.mark.skipif(os.name == "nt", reason="types the commands into a POSIX shell")
+pytestmark = pytest.mark.skipif(os.name == "nt", reason="runs commands in a POSIX shell")
 
 
 @pytest.fixture(autouse=True)
@@ -26,7 +26,7 @@ def _somebody(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def run(folder: Path, *command: str | Path, status: int = 0) -> str:
-    """Run a command in a folder; give all that it printed."""
+    """Run a command in a folder; return its output."""
     result = subprocess.run(
         [str(part) for part in command],
         cwd=folder,
@@ -53,7 +53,7 @@ def change(path: Path, old: str, new: str) -> None:
 
 @pytest.fixture
 def template(tmp_path: Path) -> Path:
-    """Put this template, as it stands, into a repository of its own with the tag v0.1.0."""
+    """Copy this template into a new repository with the tag v0.1.0."""
     folder = tmp_path / "lit-template"
     shutil.copytree(REPO, folder, ignore=shutil.ignore_patterns(".git", ".venv", ".*_cache", "__pycache__"))
     run(folder, "git", "init", "--quiet", "--initial-branch", "main")
@@ -64,7 +64,7 @@ def template(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def project(template: Path, tmp_path: Path) -> Path:
-    """Let cruft make a project of it."""
+    """Create a project from it with cruft."""
     run(tmp_path, "cruft", "create", template, "--no-input", "--default-config", "--extra-context", '{"ci": "gitlab"}')
     folder = tmp_path / "my_lightning_project"
     run(folder, "git", "init", "--quiet", "--initial-branch", "main")
@@ -76,7 +76,7 @@ MODULE = "src/my_lightning_project/module.py"
 CURVES = "{{cookiecutter.project_slug}}/src/{{cookiecutter.project_slug}}/engine/curves.py"
 
 
-def test_cruft_makes_a_project_that_has_trained_and_is_committed_whole(template: Path, tmp_path: Path) -> None:
+def test_cruft_makes_a_project_that_has_trained_and_is_fully_committed(template: Path, tmp_path: Path) -> None:
     said = run(tmp_path, "env", "LIT_TEMPLATE_VERIFY=require", "cruft", "create", template, "--no-input")
     assert VERIFIED.search(said), said
     folder = tmp_path / "my_lightning_project"
@@ -87,7 +87,7 @@ def test_cruft_makes_a_project_that_has_trained_and_is_committed_whole(template:
     run(folder, "cruft", "check")
 
 
-def test_an_update_brings_what_is_new_and_keeps_what_the_user_wrote(template: Path, project: Path) -> None:
+def test_an_update_brings_changes_and_keeps_the_users_edits(template: Path, project: Path) -> None:
     change(project / MODULE, "lr: float = 0.01", "lr: float = 0.02")
     (project / "notes.md").write_text("mine\n")
     (project / "configs/debug/profile.yaml").unlink()
@@ -117,7 +117,7 @@ def test_an_update_brings_what_is_new_and_keeps_what_the_user_wrote(template: Pa
     run(project, "cruft", "check")
 
 
-def test_a_conflict_is_marked_where_it_is(template: Path, project: Path) -> None:
+def test_a_conflict_is_marked_in_the_file(template: Path, project: Path) -> None:
     change(project / MODULE, "lr: float = 0.01", "lr: float = 0.02")
     commit(project)
     change(template / "templates/task/regression/module.py", "lr: float = 0.01", "lr: float = 0.03")
@@ -130,7 +130,7 @@ def test_a_conflict_is_marked_where_it_is(template: Path, project: Path) -> None
     assert (project / "src/my_lightning_project/engine/curves.py").read_text().startswith('"""New: ')
 
 
-def test_the_commands_for_an_update_without_cruft_work_as_typed(template: Path, tmp_path: Path) -> None:
+def test_the_documented_update_without_cruft_works_as_typed(template: Path, tmp_path: Path) -> None:
     generate(tmp_path, "--checkout", "v0.1.0", 'description=It\'s "quoted" \\ 🎉', template=template)
     project = tmp_path / "my_lightning_project"
     change(project / MODULE, "lr: float = 0.01", "lr: float = 0.02")
@@ -165,11 +165,11 @@ def test_the_answers_and_the_version_are_recorded(render: Render) -> None:
     [newest, *_] = re.findall(r"^## \[?(\d+\.\d+\.\d+)", (REPO / "CHANGELOG.md").read_text(), flags=re.MULTILINE)
     assert recorded["version"] == newest
     assert recorded["answers"]["task"] == "classification"
-    assert "template" not in recorded  # a folder of this machine says nothing to others
+    assert "template" not in recorded  # a local folder means nothing to others
 
 
 def blocks(language: str, word: str) -> list[str]:
-    """Find the code blocks of docs/teams.md that hold a word."""
+    """Find the code blocks of docs/teams.md that contain a word."""
     page = (REPO / "docs/teams.md").read_text()
     return [block for block in re.findall(rf"```{language}\n(.*?)```", page, flags=re.DOTALL) if word in block]
 
@@ -239,7 +239,7 @@ def test_every_new_project_has_the_documented_layout_and_no_check_of_it(render: 
 
 
 @pytest.mark.parametrize("content", [None, "[project]", "[tool"])
-def test_a_project_without_a_readable_name_is_one_line(tmp_path: Path, content: str | None) -> None:
+def test_a_project_without_a_readable_name_is_an_error_of_one_line(tmp_path: Path, content: str | None) -> None:
     if content is not None:
         (tmp_path / "pyproject.toml").write_text(content)
     [line] = run(tmp_path, sys.executable, REPO / "docs/check_layout.py", tmp_path, status=1).splitlines()

@@ -1,4 +1,4 @@
-"""templates/ and cookiecutter.json say the same, and the bodies are plain files that tools can read."""
+"""templates/ and cookiecutter.json agree, and the bodies are plain files that tools can read."""
 
 import ast
 import re
@@ -14,18 +14,18 @@ PROJECT = REPO / "{{cookiecutter.project_slug}}"
 
 
 @pytest.mark.parametrize("option", ["task", "logger", "license", "accelerator"])
-def test_every_value_has_its_body_and_every_body_its_value(option: str) -> None:
+def test_values_and_bodies_correspond(option: str) -> None:
     assert {path.name.removesuffix(".yaml") for path in (REPO / "templates" / option).iterdir()} == set(CHOICES[option])
 
 
 @pytest.mark.parametrize("option", ["task", "logger"])
-def test_the_values_of_an_option_hold_the_same_files(option: str) -> None:
+def test_all_values_of_an_option_have_the_same_files(option: str) -> None:
     names = {frozenset(path.name for path in value.iterdir()) for value in (REPO / "templates" / option).iterdir()}
     assert len(names) == 1
 
 
 def _names(task: str, file: str, kind: str | None) -> list[str]:
-    """List the functions of a task's file, or of a class in it, in their order."""
+    """List the functions of a task's file, or of a class in it, in order."""
     body = ast.parse((REPO / "templates" / "task" / task / file).read_text()).body
     if kind:
         [body] = [node.body for node in body if isinstance(node, ast.ClassDef) and node.name == kind]
@@ -50,13 +50,13 @@ def test_all_tasks_have_the_same_functions_in_the_same_order(file: str, kind: st
     assert len(set(map(tuple, orders.values()))) == 1, orders
 
 
-def test_every_question_is_put_in_words() -> None:
+def test_every_question_and_value_has_a_prompt() -> None:
     asked = {key for key in QUESTIONS if not key.startswith("_")}
     assert set(QUESTIONS["__prompts__"]) == asked
     for key, values in CHOICES.items():
         prompt = QUESTIONS["__prompts__"][key]
         assert key == "python_version" or set(prompt) == {"__prompt__", *values}
-    assert "[" not in str(QUESTIONS["__prompts__"].values()).replace("dict_values([", "")  # markup: it would vanish
+    assert "[" not in str(QUESTIONS["__prompts__"].values()).replace("dict_values([", "")  # rich markup, which vanishes
 
 
 @pytest.mark.parametrize("body", BODIES, ids=lambda path: path.relative_to(REPO).as_posix())
@@ -65,17 +65,17 @@ def test_a_body_is_plain_python(body) -> None:
     assert not re.search(r"\{[{%#]", body.read_text())
 
 
-def test_no_condition_stands_inside_python() -> None:
+def test_python_files_contain_no_conditions() -> None:
     for path in PROJECT.rglob("*.py*"):
         if path.is_file():
             assert "{% if" not in path.read_text(), path
 
 
-def test_no_condition_stands_in_the_name_of_a_folder() -> None:
+def test_folder_names_contain_no_conditions() -> None:
     assert not [path for path in PROJECT.rglob("*") if path.is_dir() and "{%" in path.name]
 
 
-def test_windows_can_check_every_path_out() -> None:
+def test_windows_can_check_out_every_path() -> None:
     tracked = subprocess.run(["git", "ls-files"], cwd=REPO, capture_output=True, text=True, check=True).stdout
     assert not [path for path in tracked.splitlines() if re.search(r'[<>:"|?*\\]', path) or len(path) > 160]
 

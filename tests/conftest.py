@@ -36,11 +36,8 @@ ALWAYS = {
     "CITATION.cff",
     "LICENSE",
     "README.md",
-    "configs/accelerator/auto.yaml",
-    "configs/accelerator/cpu.yaml",
-    "configs/accelerator/gpu.yaml",
-    "configs/accelerator/mps.yaml",
-    "configs/accelerator/tpu.yaml",
+    *(f"configs/accelerator/{name}.yaml" for name in ("auto", "cpu", "gpu", "mps", "tpu")),
+    *(f"configs/callbacks/{name}.yaml" for name in ("compile", "early_stopping", "ema", "throughput")),
     "configs/debug/overfit.yaml",
     "configs/debug/profile.yaml",
     "configs/smoke.yaml",
@@ -49,18 +46,11 @@ ALWAYS = {
     "configs/train.yaml",
     "pyproject.toml",
     "src/seed/__init__.py",
+    "src/seed/data/__init__.py",
     "src/seed/datamodule.py",
-    "src/seed/engine/__init__.py",
-    "src/seed/engine/curves.py",
-    "src/seed/engine/errors.py",
-    "src/seed/engine/fsdp.py",
-    "src/seed/engine/loggers.py",
-    "src/seed/engine/metrics.py",
-    "src/seed/engine/predictions.py",
-    "src/seed/engine/resume.py",
-    "src/seed/engine/runs.py",
-    "src/seed/engine/schedule.py",
-    "src/seed/engine/switches.py",
+    *(f"src/seed/engine/{name}.py" for name in ("__init__", "callbacks", "checkpoints", "cli", "console", "contract")),
+    *(f"src/seed/engine/{name}.py" for name in ("curves", "errors", "fsdp", "loggers", "metrics", "optimizer")),
+    *(f"src/seed/engine/{name}.py" for name in ("predictions", "runs", "schedule")),
     "src/seed/module.py",
     "src/seed/report.py",
     "src/seed/train.py",
@@ -71,16 +61,24 @@ ALWAYS = {
     "tests/test_report.py",
     "tests/test_train.py",
 }
-SOMETIMES = {
+TABLES = {f"src/seed/data/{name}.py" for name in ("batches", "columns", "split", "table", "tabular")}
+SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
     ("ci", "github"): {".github/dependabot.yml", ".github/workflows/ci.yml"},
     ("ci", "gitlab"): {".gitlab-ci.yml", "renovate.json"},
     ("logger", "wandb"): {"src/seed/engine/weights_and_biases.py"},
-    ("task", "regression"): {f"src/seed/engine/{name}.py" for name in ("batches", "report", "split", "table")},
+    ("task", "regression"): {*TABLES, "src/seed/engine/report.py"},
     ("task", "classification"): {
-        f"src/seed/engine/{name}.py" for name in ("batches", "confusion", "report", "split", "table")
+        *TABLES,
+        "src/seed/data/classes.py",
+        *(f"src/seed/engine/{name}.py" for name in ("mistakes", "report")),
+        "src/seed/network.py",
     },
-    ("task", "image_classification"): {f"src/seed/engine/{name}.py" for name in ("confusion", "report", "split")},
-    ("task", "language_model"): {"src/seed/engine/text.py"},
+    ("task", "image_classification"): {
+        *(f"src/seed/data/{name}.py" for name in ("classes", "images", "split")),
+        *(f"src/seed/engine/{name}.py" for name in ("mistakes", "report")),
+        "src/seed/network.py",
+    },
+    ("task", "language_model"): {"src/seed/data/text.py", "src/seed/network.py"},
     ("walkthrough", True): {
         "tests/test_walkthrough.py",
         "walkthrough/README.md",
@@ -103,14 +101,19 @@ SOMETIMES = {
 DEFAULT = ALWAYS | SOMETIMES["ci", "github"] | SOMETIMES["task", "regression"]
 
 
-def load_hook(name: str) -> ModuleType:
-    """Import an unrendered hook: its only Jinja is in the last line, which does not run on import."""
-    spec = importlib.util.spec_from_file_location(name, REPO / "hooks" / f"{name}.py")
+def load_script(path: Path) -> ModuleType:
+    """Import a script that is in no package."""
+    spec = importlib.util.spec_from_file_location(path.stem, path)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(module)
     return module
+
+
+def load_hook(name: str) -> ModuleType:
+    """Import an unrendered hook: its only Jinja is in the last line, which does not run on import."""
+    return load_script(REPO / "hooks" / f"{name}.py")
 
 
 Render = Callable[..., Path]

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import ALWAYS, CHOICES, QUESTIONS, REPO, SOMETIMES
+from conftest import ALWAYS, CHOICES, QUESTIONS, REPO, SOMETIMES, Render, load_script
 
 README = (REPO / "README.md").read_text(encoding="utf-8")
 
@@ -36,3 +36,8 @@ def test_it_gives_the_command_of_ci() -> None:
 def test_the_pictures_exist() -> None:
     for path in re.findall(r"!\[.*?\]\((.*?)\)", README):
         assert (REPO / path).stat().st_size > 0
+
+
+def test_the_example_is_what_the_default_answers_render(render: Render) -> None:
+    build = load_script(REPO / "docs/make_example.py").build
+    assert (REPO / "docs/example.md").read_text(encoding="utf-8") == build(render())

@@ -29,8 +29,8 @@ class OwnModel(LightningModule):
     def test_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         return self._loss(batch, "test")
 
-    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return self(batch[0]).cpu()
+    def predict_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self(batch).cpu()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.hparams.rate)

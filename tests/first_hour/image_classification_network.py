@@ -16,22 +16,22 @@ class OwnModel(LightningModule):
         self.resnet.conv1 = nn.Conv2d(1, 64, 3, padding=1, bias=False)
         self.rate = rate
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.resnet(x)
+
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         x, y = batch
-        return cross_entropy(self.resnet(x), y)
+        return cross_entropy(self(x), y)
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         x, y = batch
-        loss = cross_entropy(self.resnet(x), y)
+        loss = cross_entropy(self(x), y)
         self.log("val_loss", loss)
         return loss
 
     def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
         x, y = batch
-        self.log("test_loss", cross_entropy(self.resnet(x), y))
-
-    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return self.resnet(batch[0]).softmax(dim=1)
+        self.log("test_loss", cross_entropy(self(x), y))
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=self.rate)

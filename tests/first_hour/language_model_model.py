@@ -1,5 +1,7 @@
 """A second language model: each token predicted from the one before and its position."""
 
+from typing import NamedTuple
+
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor, nn
@@ -29,8 +31,8 @@ class OwnModel(LightningModule):
     def test_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         return self._loss(batch, "test")
 
-    def predict_step(self, batch: Tensor, batch_idx: int) -> Tensor:
-        return self(batch)[:, -1].argmax(dim=-1).cpu()
+    def predict_step(self, batch: NamedTuple, batch_idx: int) -> Tensor:
+        return self(batch.tokens)[:, -1].argmax(dim=-1).cpu()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.AdamW(self.parameters(), lr=self.rate)

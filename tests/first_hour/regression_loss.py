@@ -57,8 +57,5 @@ class OwnModel(LightningModule):
         self.test_within(y_hat, y)
         self.log_dict({"test_loss": self.loss(y_hat, y), "test_within": self.test_within})
 
-    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return self(batch[0])
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)

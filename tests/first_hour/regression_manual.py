@@ -40,9 +40,6 @@ class OwnModel(LightningModule):
         x, y = batch
         self.log("test_loss", mse_loss(self(x), y))
 
-    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return self(batch[0])
-
     def configure_optimizers(self) -> list[torch.optim.Optimizer]:
         body = torch.optim.Adam(self.body.parameters(), lr=self.hparams.body_lr)
         head = torch.optim.SGD(self.head.parameters(), lr=self.hparams.head_lr, momentum=0.9)

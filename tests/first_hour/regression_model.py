@@ -34,8 +34,8 @@ class OwnModel(LightningModule):
         x, y = batch
         self.log("test_loss", mse_loss(self(x), y))
 
-    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return self(batch[0]).cpu()
+    def predict_step(self, batch: Tensor, batch_idx: int) -> Tensor:
+        return self(batch[0] if isinstance(batch, list) else batch).cpu()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.Adam(self.parameters(), lr=self.lr)

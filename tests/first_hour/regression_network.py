@@ -14,6 +14,9 @@ class OwnModel(LightningModule):
         self.save_hyperparameters(ignore=["network"])  # as Lightning advises: its weights are in the state dict
         self.network = network
 
+    def forward(self, x: Tensor) -> Tensor:
+        return self.network(x)
+
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         return self._loss(batch, "train")
 
@@ -23,14 +26,11 @@ class OwnModel(LightningModule):
     def test_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         return self._loss(batch, "test")
 
-    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return self.network(batch[0])
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return torch.optim.SGD(self.parameters(), lr=self.hparams.lr)
 
     def _loss(self, batch: list[Tensor], stage: str) -> Tensor:
         x, y = batch
-        loss = mse_loss(self.network(x), y)
+        loss = mse_loss(self(x), y)
         self.log(f"{stage}_loss", loss)
         return loss

@@ -35,8 +35,5 @@ class OwnModel(LightningModule):
         x, y = batch
         self.log("test_loss", mse_loss(self(x), y))
 
-    def predict_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
-        return self(batch[0])
-
     def configure_optimizers(self) -> torch.optim.Optimizer:
         return self.optimizer(self.parameters())

@@ -79,8 +79,9 @@ class LitModel(LightningModule):
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         return self._evaluate(batch, "test", self.test_metrics)
 
-    def predict_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        return self(*batch)
+    def predict_step(self, batch: tuple[Tensor, ...], batch_idx: int) -> Tensor:
+        numbers, codes, *_ = batch  # some datasets also yield targets
+        return self(numbers, codes)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = optim.AdamW(self.parameters(), lr=self.lr, weight_decay=self.weight_decay)

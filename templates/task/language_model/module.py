@@ -73,9 +73,10 @@ class LitModel(LightningModule):
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate(batch, "test", self.test_metrics)
 
-    def predict_step(self, batch: Prompt, batch_idx: int) -> tuple[Tensor, Tensor]:
-        prompt = batch.tokens
-        return prompt, self.network.generate(*batch)[:, prompt.shape[1] :]  # the prompt and its continuation
+    def predict_step(self, batch: Prompt | Tensor, batch_idx: int) -> tuple[Tensor, Tensor]:
+        prompt = Prompt(batch) if isinstance(batch, Tensor) else batch
+        tokens = self.network.generate(*prompt)
+        return prompt.tokens, tokens[:, prompt.tokens.shape[1] :]  # the prompt and its continuation
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         matrices = [parameter for parameter in self.parameters() if parameter.dim() > 1]

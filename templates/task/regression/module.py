@@ -73,6 +73,9 @@ class LitModel(LightningModule):
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> dict[str, Tensor]:
         return self._evaluate(batch, "test", self.test_metrics)
 
+    def predict_step(self, batch: Tensor | list[Tensor], batch_idx: int) -> Tensor:
+        return self(batch if isinstance(batch, Tensor) else batch[0])  # some datasets also yield targets
+
     def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = optim.SGD(self.parameters(), lr=self.lr)
         if self.schedule == "constant":

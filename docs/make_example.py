@@ -1,6 +1,8 @@
-"""Write docs/example.md: what the default answers render.
+"""Write docs/example.md, the page that shows what the default answers render.
 
     python docs/make_example.py
+
+A test compares the page to what is rendered now.
 """
 
 import tempfile

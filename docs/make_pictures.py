@@ -1,8 +1,8 @@
-"""Make the README's pictures anew from a real generation and a real run.
+"""Make the README's pictures from a real generation and a real run.
 
     python docs/make_pictures.py
 
-Needs a terminal of the POSIX kind, the environment of tests/requirements.txt, nbconvert and Chromium.
+Needs a POSIX terminal, the environment of tests/requirements.txt, nbconvert and Chromium.
 """
 
 import os
@@ -46,7 +46,7 @@ def converse(command: list[str], folder: Path) -> str:
 
 
 def picture_notebook(folder: Path) -> None:
-    """Run the notebook of the walkthrough, and picture it as a browser shows it: as a whole, and its fifth step."""
+    """Run the notebook of the walkthrough and take screenshots: the whole page, and the step with the module."""
     from nbconvert import HTMLExporter
 
     answers = ["--no-input", "--default-config", "--output-dir", str(folder), str(DOCS.parent)]
@@ -69,14 +69,14 @@ def picture_notebook(folder: Path) -> None:
 
 
 def main() -> None:
-    """Generate, train, and keep what was seen."""
+    """Generate, train, and save what was printed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         said = converse([sys.executable, "-m", "cookiecutter", "--default-config", str(DOCS.parent)], folder)
         said = said.replace(sys.executable, "python").replace(os.path.realpath(sys.executable), "python")
         console = Console(record=True, width=100, file=open(os.devnull, "w"))  # noqa: SIM115
-        console.print(Text.from_ansi("$ cookiecutter gh:org/lit-template\n" + said))
-        console.save_svg(str(DOCS / "generate.svg"), title="cookiecutter gh:org/lit-template")
+        console.print(Text.from_ansi("$ cookiecutter lit-template\n" + said))
+        console.save_svg(str(DOCS / "generate.svg"), title="cookiecutter lit-template")
         print(said)
 
         project = folder / "my_lightning_project"

@@ -37,7 +37,7 @@ def broken_torch(folder: Path) -> None:
         (["torch"], None, "torch>=2.10\n"),
         (["torch", "packaging"], None, "torch>=2.10\n"),
         (["torch"], old_torch, "torch>=2.10 (it has 2.1.0)\n"),
-        (["lightning"], None, "lightning>=2.6.6\n"),
+        (["lightning"], None, "lightning>=2.6.6,<2.7\n"),
         ([], broken_torch, "a torch that can be imported (libtorch_cpu.so: cannot open"),
     ],
     ids=["no torch", "neither torch nor packaging", "old torch", "no lightning", "broken torch"],

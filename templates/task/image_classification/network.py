@@ -105,9 +105,7 @@ class TorchvisionNet(nn.Module):
         try:
             pretrained = known[weights].get_state_dict(progress=False)
         except OSError as error:
-            raise InputError(
-                f"--model.weights {weights}: {known[weights].url} cannot be downloaded: {error}"
-            ) from None
+            raise InputError(f"--model.weights {weights}: {known[weights].url} cannot be downloaded: {error}") from None
         own = self.model.state_dict()
         matching = {key: value for key, value in pretrained.items() if key in own and value.shape == own[key].shape}
         self.model.load_state_dict(matching, strict=False)

@@ -23,7 +23,7 @@ from .errors import InputError
 from .predictions import to_columns
 from .runs import CHECKPOINTS
 
-CONFIG = "config"  # where a checkpoint keeps its part of the config
+CONFIG = "made_from"  # where a checkpoint keeps its part of the config
 BASES: dict[str, tuple[type, ...]] = {"model": (LightningModule,), "data": (LightningDataModule,)}
 # What else a config may name: the parts of a model and its optimizer.
 PARTS = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
@@ -162,14 +162,17 @@ def find(root: Path, which: str) -> Path:
     """Find the checkpoint `which` ("last" or "best") of the newest run, or take it as a path.
 
     Raises:
-        InputError: If there is none.
+        InputError: If there is no run, or the newest one has no such checkpoint.
     """
     if which not in ("last", "best"):
         return Path(which)
-    found = sorted(root.glob(f"*/{CHECKPOINTS}/{which}.ckpt"), key=lambda path: path.stat().st_mtime)
-    if not found:
-        raise InputError(f"--ckpt_path {which}: no run in {root} has one; train first with `fit`")
-    return found[-1]
+    configs = sorted(root.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime_ns)
+    if not configs:
+        raise InputError(f"--ckpt_path {which}: no run in {root} yet; train first with `fit`")
+    path = configs[-1].parent / CHECKPOINTS / f"{which}.ckpt"
+    if not path.exists():
+        raise InputError(f"--ckpt_path {which}: the newest run, {configs[-1].parent}, has none; name another checkpoint")
+    return path
 
 
 def read(path: Path) -> Checkpoint:
@@ -184,11 +187,13 @@ def read(path: Path) -> Checkpoint:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UNREADABLE:
         raise InputError(f"{path}: not a checkpoint, or not safe to load") from None
-    if "state_dict" not in content:
-        raise InputError(f"{path}: not a checkpoint of Lightning")
-    config = content.get(CONFIG) or _from_hparams(content)
-    for section, settings in config.items():
-        _require_trusted(path, section, settings, BASES.get(section, PARTS))
+    try:
+        config = content.get(CONFIG) or _from_hparams(content)
+        for section, settings in config.items():
+            _require_trusted(path, section, settings, BASES.get(section, PARTS))
+        content["state_dict"]
+    except (AttributeError, KeyError, TypeError):
+        raise InputError(f"{path}: not a checkpoint of Lightning") from None
     return Checkpoint(path, config, content)
 
 

@@ -36,7 +36,8 @@ def require_same(now: Mapping[str, Any], trained: Mapping[str, Any]) -> None:
     """
     for name, value in trained.items():
         if now[name] != value:
+            before = "the default" if value is None else value
             raise InputError(
-                f"--data.{name} {now[name]}: the checkpoint was trained with {'the default' if value is None else value}; "
+                f"--data.{name} {now[name]}: the checkpoint was trained with {before}; "
                 "drop the option, or train a new model without --ckpt_path"
             )

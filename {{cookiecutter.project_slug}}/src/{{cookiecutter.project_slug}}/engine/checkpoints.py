@@ -169,9 +169,10 @@ def find(root: Path, which: str) -> Path:
     configs = sorted(root.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime_ns)
     if not configs:
         raise InputError(f"--ckpt_path {which}: no run in {root} yet; train first with `fit`")
-    path = configs[-1].parent / CHECKPOINTS / f"{which}.ckpt"
+    newest = configs[-1].parent
+    path = newest / CHECKPOINTS / f"{which}.ckpt"
     if not path.exists():
-        raise InputError(f"--ckpt_path {which}: the newest run, {configs[-1].parent}, has none; name another checkpoint")
+        raise InputError(f"--ckpt_path {which}: the newest run, {newest}, has none; name another checkpoint")
     return path
 
 

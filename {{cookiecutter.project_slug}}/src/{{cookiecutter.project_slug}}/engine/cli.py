@@ -11,6 +11,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, NoReturn
 
+import jsonargparse._typehints
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
@@ -39,15 +40,30 @@ DEFAULT_CONFIG = Path("configs/train.yaml")
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_str(member.value))
 
 
+def _drop_init_args(parser: Any, previous: Any, value: Any) -> None:
+    """Let a class that replaces another start from its own defaults.
+
+    Stock jsonargparse keeps the settings of the other one where argument names agree: a second model would train with the
+    `lr` of configs/train.yaml instead of its own.
+    """
+    if previous and "init_args" in previous and previous["class_path"] != value["class_path"]:
+        for name in dict(previous["init_args"].items()):
+            previous["init_args"].pop(name, None)
+
+
+jsonargparse._typehints.discard_init_args_on_class_path_change = _drop_init_args
+
+
 class Parser(LightningArgumentParser):
     """Lightning's parser, which says in one line what is wrong with an option."""
 
     def error(self, message: str, *args: Any, **kwargs: Any) -> NoReturn:
-        noise = ("Does not validate", "Subtypes:", "Errors:", "- Expected a <class 'NoneType'>", "Given value")
-        lines = [line.strip() for line in str(message).splitlines()]
-        text = " ".join(line.removeprefix("- ") for line in lines if line and not line.startswith(noise))
-        # A value that is no path of a config is not what is wrong.
-        clear = re.sub(r"Expected a path but \S+ either not accessible or invalid |Does not validate .*? subtypes ", "", text)
+        noise = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
+        lines = dict.fromkeys(line.strip().removeprefix("- ") for line in str(message).splitlines())
+        text = " ".join(line for line in lines if line and not line.startswith(noise))
+        # jsonargparse also tried to read the value as the path of a config.
+        clear = re.sub(r"Expected a path but (\S+) either not accessible or invalid", r"\1:", text)
+        clear = clear.replace("Does not validate against any of the Union subtypes ", "")
         self.exit(2, f"error: {clear} (--help lists the options)\n")
 
 
@@ -71,9 +87,10 @@ class _Instantiator(_InstantiatorFn):
         # Lightning records every linked value as a hyperparameter, also those that this class does not take.
         links = {key: value for key, value in applied_instantiation_links.items() if key.split(".")[-1] in kwargs}
         parameters = inspect.signature(class_type).parameters
+        required = {name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
         for fact in self.cli.facts if self.key == "model" else ():
-            if fact in parameters and parameters[fact].default is inspect.Parameter.empty and kwargs.get(fact) is None:
-                raise InputError(f"set --model.{fact}: {class_type.__name__} needs it, and the datamodule has no {fact}")
+            if fact in required and kwargs.get(fact) is None:
+                raise InputError(f"--model.{fact}: {class_type.__name__} needs it, and the datamodule has none; set it")
         made: Any = super().__call__(class_type, *args, applied_instantiation_links=links, **kwargs)
         settings = self.cli.config_dump[self.key]
         facts = {key.split(".")[-1]: value for key, value in links.items()}
@@ -136,28 +153,23 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         argv: list[str] = sys.argv[1:] if args is None else list(args)
-        # Parse once to learn which configs have to come first, then with them.
+        # Without --print_config, which would print and exit before the checkpoint's config is known.
         self.config = parser.parse_args([arg for arg in argv if not arg.startswith("--print_config")])
         subcommand, given = self.config.subcommand, self.config[self.config.subcommand]
         self.root = Path(given.trainer.default_root_dir or "runs")
         if given.ckpt_path is None and subcommand == "predict":
             raise InputError("predictions need a trained model: drop --ckpt_path, or name a checkpoint")
-        default = yaml.safe_load(DEFAULT_CONFIG.read_text(encoding="utf-8")) if DEFAULT_CONFIG.exists() else {}
-        other = {name for name in checkpoints.BASES if name in default and not _same_class(default[name], given[name])}
-        # jsonargparse would hand the settings of the default class on to another one that has arguments of those names.
-        self._subcommand_parsers[subcommand].default_config_files = []
-        configs = [{name: settings for name, settings in default.items() if name not in other}]
+        saved: dict[str, Any] = {}
         if given.ckpt_path is not None:
             self.checkpoint = checkpoints.read(checkpoints.find(self.root, given.ckpt_path))
             saved = self.checkpoint.config
-            wanted = saved if subcommand == "fit" else checkpoints.BASES  # only training needs the optimizer
-            typed = {name for name in other if not _same_class(saved.get(name, {}), given[name])}
-            configs.append({name: saved[name] for name in wanted if name in saved and name not in typed})
-        # Before everything that was typed. Keys keep their order, since the order of columns is that of the inputs.
-        texts = [yaml.safe_dump(config, sort_keys=False, width=math.inf) for config in configs if config]
+            if subcommand != "fit":  # which alone needs the optimizer
+                saved = {section: settings for section, settings in saved.items() if section in checkpoints.BASES}
+        # As if it were the first --config: after the defaults, before everything that was typed. Keys keep their order,
+        # since the order of columns is that of the model's inputs.
+        config = ["--config", yaml.safe_dump(saved, sort_keys=False, width=math.inf)] if saved else []
         position = argv.index(subcommand) + 1
-        first = [part for text in texts for part in ("--config", text)]
-        self.config = parser.parse_args([*argv[:position], *first, *argv[position:]])
+        self.config = parser.parse_args([*argv[:position], *config, *argv[position:]])
         if self.checkpoint:
             self.config[subcommand].ckpt_path = str(self.checkpoint.path)
 
@@ -253,13 +265,6 @@ def _as_list(value: Any) -> list[Any]:
     if value is None or isinstance(value, bool):
         return []
     return list(value) if isinstance(value, (list, tuple)) else [value]
-
-
-def _same_class(settings: Any, given: Any) -> bool:
-    """Tell whether two sections name the same class, whose module may be left out in one of them."""
-    names = [str(section.get("class_path", "")).split(".") for section in (settings, given)]
-    shorter = min(map(len, names))
-    return names[0][-shorter:] == names[1][-shorter:]
 
 
 def as_input_error(error: BaseException | None) -> str | None:

@@ -190,6 +190,15 @@ def test_what_an_owner_writes_goes_through_every_command(
     assert [row[0] for row in rows] == [str(number) for number in range(1, owner.rows + 1)]
 
 
+def test_a_second_model_starts_from_its_own_defaults(rendered: dict[str, Path], tmp_path: Path) -> None:
+    project = _copy(rendered, "regression", tmp_path, own="regression_model")  # its lr is 0.001, train.yaml says 0.01
+    for options, lr in (([], 0.001), (["--model.lr", "0.5"], 0.5)):
+        printed = _python(
+            project, "-m", "seed.train", "fit", "--model", "seed.own.OwnModel", *options, "--print_config"
+        )
+        assert yaml.safe_load(printed.stdout)["model"]["init_args"] == {"width": 16, "lr": lr}
+
+
 CONTRADICTIONS = {
     "regression": {"target": "bmi", "split_seed": "99", "features": "[bmi, age]"},
     "classification": {"target": "mean radius", "split_seed": "99"},

@@ -43,8 +43,8 @@ yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.repres
 def _drop_init_args(parser: Any, previous: Any, value: Any) -> None:
     """Let a class that replaces another start from its own defaults.
 
-    Stock jsonargparse keeps the settings of the other one where argument names agree: a second model would train with the
-    `lr` of configs/train.yaml instead of its own.
+    Stock jsonargparse keeps the settings of the other one where argument names agree: a second model would train with
+    the `lr` of the first.
     """
     if previous and "init_args" in previous and previous["class_path"] != value["class_path"]:
         for name in dict(previous["init_args"].items()):

@@ -71,7 +71,8 @@ def _drive(project: Path, steps: dict[str, list[str] | str], run: dict[str, Any]
 def _assert_ok(outcomes: dict[str, str]) -> None:
     """Fail with every step that went wrong, in full."""
     wrong = [f"{step}: {text}" for step, text in outcomes.items() if text != "ok"]
-    assert not wrong, "\n".join(wrong)
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
 
 
 def _assert_refused(outcomes: dict[str, str], names: dict[str, str]) -> None:
@@ -81,7 +82,8 @@ def _assert_refused(outcomes: dict[str, str], names: dict[str, str]) -> None:
         for step, text in outcomes.items()
         if not text.startswith("error: ") or "\n" in text or names[step] not in text
     ]
-    assert not wrong, "\n".join(wrong)
+    if wrong:
+        pytest.fail("\n".join(wrong), pytrace=False)
 
 
 @dataclass

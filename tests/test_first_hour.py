@@ -1,7 +1,7 @@
 """The first hour of an owner: a model, a dataset, a callback, an optimizer of one's own, through every command.
 
 What the owner writes is in `first_hour/`, each file by Lightning's documentation alone. A first process trains;
-a second one, which knows nothing but the run, resumes, evaluates, predicts and loads. By hand:
+a second one, which knows nothing but the run, resumes, evaluates, predicts and loads. To run one of them:
 
     python -m pytest tests/test_first_hour.py -k "regression and two_optimizers"
 """
@@ -127,7 +127,7 @@ TOKENS = ["--model.vocab_size", "256", "--model.block_size", "16"]
 OWNERS = {
     "regression: a model": Owner("regression", "regression_model", rows=442),
     "regression: an optimizer in the config": Owner("regression", "regression_optimizer", options=ADAMW, rows=442),
-    "regression: two optimizers, by hand": Owner("regression", "regression_manual", rows=442),
+    "regression: two optimizers, manual optimization": Owner("regression", "regression_manual", rows=442),
     "regression: a metric and a loss": Owner(
         "regression", "regression_loss", options=["--model.loss", "huber"], rows=442
     ),

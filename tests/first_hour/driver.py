@@ -93,7 +93,7 @@ def tested(run: dict[str, Any]) -> None:
 
 
 def fit_by_hand(run: dict[str, Any]) -> None:
-    """Train with a Trainer made by hand, which knows nothing of runs."""
+    """Train with a hand-written Trainer, which keeps no runs."""
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     model, data = found("seed.module.LitModel")(hidden=[4]), found("seed.datamodule.LitDataModule")(split_seed=3)

@@ -4,24 +4,22 @@ from pathlib import Path
 
 import pytest
 import torch
+from examples import make_datamodule
 
-from lit_project.datamodule import LitDataModule
 from lit_project.report import LitReport
 from lit_project.train import main
 
 
-def test_a_run_leaves_its_report(workdir: Path) -> None:
-    main(["fit", "--name", "first", "--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu"])
+def test_run_leaves_its_report(trained: Path) -> None:
     main(["test"])
     for name in ("predicted.png", "predicted-test.png"):
-        assert Path("runs/first", name).read_bytes().startswith(b"\x89PNG")
+        assert (trained / name).read_bytes().startswith(b"\x89PNG")
 
 
-def test_the_report_shows_every_row_in_the_unit_of_the_target() -> None:
-    datamodule = LitDataModule()
-    datamodule.setup("fit")
+def test_report_shows_every_row_in_the_unit_of_the_target() -> None:
+    datamodule = make_datamodule()
     y = datamodule.y[datamodule.splits["val"]]
-    figures = LitReport().draw(datamodule, "val", {"y": y, "y_hat": torch.zeros_like(y)})
+    figures = LitReport().draw(datamodule, "val", torch.zeros_like(y), y)
     [axes] = figures["predicted"].axes
     true, predicted = axes.collections[0].get_offsets().T  # type: ignore[union-attr]
     assert list(true) == pytest.approx(datamodule.table.numbers("progression")[datamodule.splits["val"]].tolist())

@@ -1,0 +1,28 @@
+"""A small model, a batch for it and the data, for tests that are the same for every model."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lit_project.datamodule import LitDataModule
+from lit_project.module import LitModel
+
+OTHER_LAYERS = "--model.width=64"  # the weights of another model do not fit
+
+
+def make_model(lr: float = 0.003) -> LitModel:
+    torch.manual_seed(0)
+    return LitModel(vocab_size=50, block_size=16, layers=2, heads=2, width=32, dropout=0.0, lr=lr)
+
+
+def make_batch() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    tokens = torch.randint(0, 50, (4, 17))
+    return tokens[:, :-1], tokens[:, 1:]
+
+
+def make_datamodule(**arguments: Any) -> LitDataModule:
+    datamodule = LitDataModule(**arguments)
+    datamodule.setup("fit")
+    return datamodule

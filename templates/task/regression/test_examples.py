@@ -1,0 +1,29 @@
+"""A small model, a batch for it and the data, for tests that are the same for every model."""
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from lit_project.datamodule import LitDataModule
+from lit_project.module import LitModel
+
+OTHER_LAYERS = "--model.hidden=[4]"  # the weights of another model do not fit
+TARGETS: list[Any] = list(range(20))  # of a small table
+
+
+def make_model(lr: float = 0.1) -> LitModel:
+    torch.manual_seed(0)
+    return LitModel(hidden=[64], lr=lr)
+
+
+def make_batch() -> tuple[Tensor, Tensor]:
+    torch.manual_seed(0)
+    x = torch.randn(10, 10)
+    return x, x @ torch.randn(10, 1)
+
+
+def make_datamodule(**arguments: Any) -> LitDataModule:
+    datamodule = LitDataModule(**arguments)
+    datamodule.setup("fit")
+    return datamodule

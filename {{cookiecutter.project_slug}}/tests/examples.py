@@ -1,0 +1,1 @@
+{% filter replace('lit_project', cookiecutter.project_slug) %}{% include "task/" ~ cookiecutter.task ~ "/test_examples.py" %}{% endfilter %}

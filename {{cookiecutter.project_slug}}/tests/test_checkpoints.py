@@ -1,0 +1,102 @@
+"""Checkpoints: what a resumed run keeps, and what is refused."""
+
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from conftest import QUICK, error_line, read_checkpoint
+from examples import OTHER_LAYERS
+from lightning.pytorch import Trainer
+
+from {{ cookiecutter.project_slug }} import load_run
+from {{ cookiecutter.project_slug }}.datamodule import LitDataModule
+from {{ cookiecutter.project_slug }}.engine.errors import InputError
+from {{ cookiecutter.project_slug }}.module import LitModel
+from {{ cookiecutter.project_slug }}.train import main
+
+
+def test_command_line_wins_over_the_checkpoint(trained: Path) -> None:
+    last = str(trained / "checkpoints" / "last.ckpt")
+    for name, lr, options in (("as_trained", 0.002, []), ("faster", 0.5, ["--model.lr", "0.5"])):
+        main(["fit", "--ckpt_path", last, "--name", name, *QUICK, "--trainer.max_epochs", "2", *options])
+        content = read_checkpoint(f"runs/{name}/checkpoints/last.ckpt")
+        assert content["epoch"] == 1
+        assert content["hyper_parameters"]["lr"] == lr
+        assert content["optimizer_states"][0]["param_groups"][0]["lr"] == lr
+
+
+def test_refused_resume_leaves_the_checkpoint_as_it_was(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    before = last.read_bytes()
+    line = error_line(["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2", OTHER_LAYERS], capsys)
+    assert "the checkpoint does not fit this model" in line
+    assert last.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", [["validate"], ["fit", "--ckpt_path", "last"]])
+def test_data_options_that_contradict_the_checkpoint_are_refused(
+    command: list[str], trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = sorted(trained.rglob("*"))
+    line = error_line([*command, *QUICK, "--data.val_fraction", "0.3"], capsys)
+    assert "--data.val_fraction 0.3: the checkpoint was trained with 0.1" in line
+    assert sorted(trained.rglob("*")) == before
+
+
+def test_checkpoint_of_a_hand_written_trainer_loads_with_its_classes_named(trained: Path) -> None:
+    model, datamodule, _ = load_run(trained)
+    trainer = Trainer(accelerator="cpu", max_steps=1, limit_val_batches=0, logger=False, enable_checkpointing=False)
+    trainer.fit(model.train(), datamodule=datamodule)
+    trainer.save_checkpoint("own.ckpt")
+    with pytest.raises(InputError, match=r"own\.ckpt does not name the class of its model: pass it as model="):
+        load_run("own.ckpt")
+    run = load_run("own.ckpt", model=LitModel, datamodule=LitDataModule)
+    assert all(torch.equal(value, model.state_dict()[key]) for key, value in run.model.state_dict().items())
+    assert run.datamodule.state_dict() == datamodule.state_dict()
+
+
+class _Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+@pytest.mark.parametrize("subcommand", ["fit", "predict"])
+def test_checkpoint_with_pickled_code_is_refused(
+    subcommand: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"state_dict": _Code()}, "model.ckpt")
+    assert "not safe to load" in error_line([subcommand, "--ckpt_path", "model.ckpt", *QUICK], capsys)
+    assert not Path("ran").exists()
+
+
+MKDIR = {"class_path": "subprocess.Popen", "init_args": {"args": ["mkdir", "ran"]}}
+LIT_MODEL = "{{ cookiecutter.project_slug }}.module.LitModel"
+
+
+@pytest.mark.parametrize(
+    ("content", "named"),
+    [
+        ({"config": {"model": MKDIR}}, "subprocess.Popen"),
+        ({"config": {"data": {"class_path": "this.d"}}}, "this.d"),
+        ({"config": {"model": {"class_path": LIT_MODEL, "init_args": {"lr": MKDIR}}}}, "subprocess.Popen"),
+        ({"config": {"model": {"class_path": LIT_MODEL, "init_args": {"lr": [{"a": MKDIR}]}}}}, "subprocess.Popen"),
+        ({"config": {"optimizer": MKDIR}}, "subprocess.Popen"),
+        ({"config": {"trainer": {"callbacks": [MKDIR]}}}, "subprocess.Popen"),
+        ({"hyper_parameters": {"_class_path": "this.d"}}, "this.d"),
+        ({"datamodule_hyper_parameters": {"_class_path": "lightning.pytorch.Trainer"}}, "lightning.pytorch.Trainer"),
+        ({"hyper_parameters": {"lr": MKDIR}}, "subprocess.Popen"),
+    ],
+)
+def test_checkpoint_that_names_foreign_code_is_refused(
+    content: dict[str, Any], named: str, workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save(content | {"state_dict": {}}, "model.ckpt")
+    line = error_line(["fit", "--ckpt_path", "model.ckpt", *QUICK], capsys)
+    assert f"{named} is not a class of this project" in line
+    assert not Path("ran").exists()
+    assert "this" not in sys.modules
+    with pytest.raises(InputError, match=f"{named} is not a class of this project"):
+        load_run("model.ckpt", model=LitModel, datamodule=LitDataModule)

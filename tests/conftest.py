@@ -54,14 +54,15 @@ ALWAYS = {
     "src/seed/module.py",
     "src/seed/report.py",
     "src/seed/train.py",
-    "tests/conftest.py",
-    "tests/test_configs.py",
-    "tests/test_datamodule.py",
-    "tests/test_module.py",
+    *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints", "test_configs")),
+    *(f"tests/{name}.py" for name in ("test_data", "test_datamodule", "test_learning", "test_mistakes", "test_module")),
     "tests/test_report.py",
     "tests/test_train.py",
 }
-TABLES = {f"src/seed/data/{name}.py" for name in ("batches", "columns", "split", "table", "tabular")}
+TABLES = {
+    *(f"src/seed/data/{name}.py" for name in ("batches", "columns", "split", "table", "tabular")),
+    "tests/test_tables.py",
+}
 SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
     ("ci", "github"): {".github/dependabot.yml", ".github/workflows/ci.yml"},
     ("ci", "gitlab"): {".gitlab-ci.yml", "renovate.json"},

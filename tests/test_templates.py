@@ -39,8 +39,8 @@ def _names(task: str, file: str, kind: str | None) -> list[str]:
         ("module.py", "LitModel", CHOICES["task"], 8),
         ("datamodule.py", "LitDataModule", ["regression", "classification"], 6),  # the rest is in data/tabular.py
         ("datamodule.py", "LitDataModule", ["image_classification", "language_model"], 12),
-        ("test_module.py", None, CHOICES["task"], 5),
-        ("test_datamodule.py", None, CHOICES["task"], 8),
+        ("test_module.py", None, CHOICES["task"], 2),
+        ("test_datamodule.py", None, CHOICES["task"], 3),
         ("test_report.py", None, CHOICES["task"], 1),
     ],
 )

@@ -79,18 +79,17 @@ LIT_MODEL = "{{ cookiecutter.project_slug }}.module.LitModel"
 @pytest.mark.parametrize(
     ("content", "named"),
     [
-        ({"config": {"model": MKDIR}}, "subprocess.Popen"),
-        ({"config": {"data": {"class_path": "this.d"}}}, "this.d"),
-        ({"config": {"model": {"class_path": LIT_MODEL, "init_args": {"lr": MKDIR}}}}, "subprocess.Popen"),
-        ({"config": {"model": {"class_path": LIT_MODEL, "init_args": {"lr": [{"a": MKDIR}]}}}}, "subprocess.Popen"),
-        ({"config": {"optimizer": MKDIR}}, "subprocess.Popen"),
-        ({"config": {"trainer": {"callbacks": [MKDIR]}}}, "subprocess.Popen"),
+        ({"made_from": {"model": MKDIR}}, "subprocess.Popen"),
+        ({"made_from": {"data": {"class_path": "this.d"}}}, "this.d"),
+        ({"made_from": {"model": {"class_path": LIT_MODEL, "init_args": {"lr": MKDIR}}}}, "subprocess.Popen"),
+        ({"made_from": {"model": {"class_path": LIT_MODEL, "init_args": {"lr": [{"a": MKDIR}]}}}}, "subprocess.Popen"),
+        ({"made_from": {"optimizer": MKDIR}}, "subprocess.Popen"),
         ({"hyper_parameters": {"_class_path": "this.d"}}, "this.d"),
         ({"datamodule_hyper_parameters": {"_class_path": "lightning.pytorch.Trainer"}}, "lightning.pytorch.Trainer"),
         ({"hyper_parameters": {"lr": MKDIR}}, "subprocess.Popen"),
     ],
 )
-def test_checkpoint_that_names_foreign_code_is_refused(
+def test_checkpoint_that_names_a_foreign_class_is_refused(
     content: dict[str, Any], named: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     torch.save(content | {"state_dict": {}}, "model.ckpt")
@@ -100,3 +99,33 @@ def test_checkpoint_that_names_foreign_code_is_refused(
     assert "this" not in sys.modules
     with pytest.raises(InputError, match=f"{named} is not a class of this project"):
         load_run("model.ckpt", model=LitModel, datamodule=LitDataModule)
+
+
+def _scheduler(function: str) -> dict[str, Any]:
+    path = "torch.optim.lr_scheduler.LambdaLR"
+    return {"lr_scheduler": {"class_path": path, "init_args": {"lr_lambda": function}}}
+
+
+@pytest.mark.parametrize(
+    "made_from",
+    [
+        _scheduler("this.d"),  # would be imported
+        _scheduler("os.abort"),  # would be called
+        {"model": {"class_path": LIT_MODEL, "init_args": {"lr": '{"class_path": "this.d"}'}}},
+        {"model": "this.d"},
+    ],
+)
+def test_checkpoint_that_names_a_foreign_function_is_refused(
+    made_from: dict[str, Any], workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({"made_from": made_from, "state_dict": {}}, "model.ckpt")
+    assert error_line(["fit", "--ckpt_path", "model.ckpt", *QUICK, "--optimizer", "SGD"], capsys)
+    assert "this" not in sys.modules
+
+
+def test_checkpoint_sets_nothing_but_model_data_and_optimizer(trained: Path, tmp_path: Path) -> None:
+    content = read_checkpoint(str(trained / "checkpoints" / "last.ckpt"))
+    content["made_from"]["trainer"] = {"default_root_dir": str(tmp_path / "elsewhere")}
+    torch.save(content, "model.ckpt")
+    main(["fit", "--ckpt_path", "model.ckpt", *QUICK, "--trainer.max_epochs", "2"])
+    assert not (tmp_path / "elsewhere").exists()

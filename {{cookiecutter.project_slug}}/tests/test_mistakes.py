@@ -16,7 +16,7 @@ from {{ cookiecutter.project_slug }}.train import main
         (["fit", "--trainer.max_epochs", "three"], "trainer.max_epochs"),
         (["fit", "--trainer.devices", "99", "--trainer.accelerator", "cpu"], "--trainer.devices 99: this machine has"),
         (["fit", "--config", "configs/absent.yaml"], "absent.yaml"),
-        (["test"], "--ckpt_path best: no run in runs has one; train first with `fit`"),
+        (["test"], "--ckpt_path best: no run in runs yet; train first with `fit`"),
         (["fit", "--ckpt_path", "absent.ckpt"], "absent.ckpt: no such checkpoint"),
         (["fit", "--ckpt_path", "configs/train.yaml"], "configs/train.yaml: not a checkpoint"),
         (["fit", "--name", "a/b"], "--name a/b: must be the name of a folder"),

@@ -1,7 +1,7 @@
 """The data: rows of a table as numbers and categories, and a class to predict.
 
 By default it is the breast cancer study that ships with scikit-learn: 569 tumors, 30 measurements each, malignant or
-benign. Your own table is a matter of configuration:
+benign. Your own table is a config change:
 
     --data.path my.csv --data.target species
 """
@@ -51,7 +51,7 @@ class LitDataModule(TabularDataModule):
         return len(self.fitted["classes"])
 
     def load_dataset(self, columns: list[str]) -> Table:
-        from sklearn.datasets import load_breast_cancer  # a slow import that your own data do without
+        from sklearn.datasets import load_breast_cancer  # a slow import, only for the default dataset
 
         study = load_breast_cancer()
         *features, target = self.COLUMNS

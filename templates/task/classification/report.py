@@ -1,4 +1,4 @@
-"""What to look at after a validation or a test: the confusion matrix and the most confident mistakes."""
+"""Pictures of a validation or a test: the confusion matrix and the most confident mistakes."""
 
 from collections.abc import Sequence
 from typing import Any

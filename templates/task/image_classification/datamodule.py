@@ -1,7 +1,7 @@
 """The data: images and their classes.
 
 By default it is scikit-learn's digits: 1,797 handwritten ones, 8 x 8 pixels each. Your own images, in one folder per
-class, are a matter of configuration:
+class, are a config change:
 
     --data.path my_images
 """
@@ -21,7 +21,7 @@ from torchvision.transforms import v2
 
 from .data.classes import class_columns, require_every_class
 from .data.images import Images, Source, class_folders, find_images, read_image
-from .data.split import Splits, require_rows, split_rows
+from .data.split import Splits, require_rows, require_rows_of_training, split_rows
 from .engine.errors import InputError, require_positive, require_same
 
 
@@ -67,7 +67,7 @@ class LitDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        require_positive("data", batch_size=batch_size, image_size=image_size)
+        require_positive("data", batch_size=batch_size, image_size=image_size, std=std)
         self.path = path
         self.image_size = image_size
         self.grayscale = grayscale
@@ -128,14 +128,15 @@ class LitDataModule(LightningDataModule):
         return self.fitted
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore it.
+        """Restore the classes and image settings.
 
         Raises:
             InputError: If the settings contradict it.
         """
         trained = dict(state_dict["settings"])
-        if trained.pop("path") != self.path:  # other images may be split as you like
+        if trained.pop("path") != self.path:  # another folder has its own split
             trained = {name: trained[name] for name in ("image_size", "grayscale", "mean", "std")}
+            state_dict = state_dict | {"images": None}
         require_same(self._settings, trained)
         self.fitted = state_dict
 
@@ -187,6 +188,7 @@ class LitDataModule(LightningDataModule):
         splits = split_rows(self.y, self.val_fraction, self.test_fraction, self.split_seed)
         require_rows(splits, origin, kind="images")
         require_every_class(splits, self.y, self.fitted["classes"], origin, kind="images")
+        require_rows_of_training(self.fitted["images"], len(self.labels), origin, kind="images")
         return splits
 
     @cached_property
@@ -197,6 +199,7 @@ class LitDataModule(LightningDataModule):
             raise InputError(f"{self.path} holds a single class, '{classes[0]}'; there must be two")
         return {
             "settings": self._settings,
+            "images": len(self.labels),
             "classes": classes,
             "in_channels": 1 if self.grayscale or self.path is None else 3,
             "image_size": self.image_size or (8 if self.path is None else 64),
@@ -210,7 +213,7 @@ class LitDataModule(LightningDataModule):
 
     @cached_property
     def _digits(self) -> Any:
-        from sklearn.datasets import load_digits  # a slow import that your own data do without
+        from sklearn.datasets import load_digits  # a slow import, only for the default dataset
 
         return load_digits()
 
@@ -242,7 +245,7 @@ class LitDataModule(LightningDataModule):
 
     def _loader(self, split: str, augment: bool = False, shuffle: bool = False) -> DataLoader:
         rows = self.splits[split]
-        # BatchNorm cannot train on a last batch of a single image.
+        # BatchNorm cannot train on a single image.
         drop_last = split == "train" and len(rows) % self.batch_size == 1
         return self._batches(rows.tolist(), self.y[rows], augment=augment, shuffle=shuffle, drop_last=drop_last)
 

@@ -1,6 +1,6 @@
 """The math: the model, its loss and its optimizer. The network is in `network.py`.
 
-Nothing here knows about devices, loops, files or logs. Those are the Trainer's, set in `configs/`.
+Devices, loops, files and loggers are the Trainer's, set in `configs/`.
 """
 
 from typing import Literal
@@ -22,7 +22,7 @@ class LitModel(LightningModule):
         in_channels: Color channels; taken from the data on the command line.
         num_classes: Number of classes; taken from the data.
         network: "residual", or a classifier of torchvision, such as "resnet18".
-        weights: Pretrained weights of the latter to start from, such as "DEFAULT".
+        weights: Pretrained torchvision weights to start from, such as "DEFAULT".
         width: Channels of the first block of "residual".
         depth: Number of blocks of "residual".
         lr: Learning rate.
@@ -46,12 +46,11 @@ class LitModel(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        self.weights = weights
         self.lr = lr
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.warmup = warmup
-        self.network = make_network(network, in_channels, num_classes, width, depth)
+        self.network = make_network(network, in_channels, num_classes, width, depth, weights)
         self.criterion = nn.CrossEntropyLoss()
         metrics = MetricCollection(
             {
@@ -68,8 +67,8 @@ class LitModel(LightningModule):
 
     def setup(self, stage: str) -> None:
         """Start from pretrained weights; a checkpoint that is resumed or evaluated replaces them."""
-        if stage == "fit" and self.weights and isinstance(self.network, TorchvisionNet) and not self.trainer.ckpt_path:
-            self.network.load_pretrained(self.weights)
+        if stage == "fit" and isinstance(self.network, TorchvisionNet) and not self.trainer.ckpt_path:
+            self.network.load_pretrained()
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch

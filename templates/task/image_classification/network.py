@@ -3,12 +3,13 @@
 from difflib import get_close_matches
 from itertools import pairwise
 
+from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor, nn
 from torchvision import models
 
 from .engine.errors import InputError, require_positive
 
-# These two return more than logits.
+# Without the two that return auxiliary logits
 TORCHVISION = sorted({*models.list_models(module=models)} - {"googlenet", "inception_v3"})
 
 
@@ -73,46 +74,55 @@ class TorchvisionNet(nn.Module):
     Args:
         name: Its name, such as "resnet18".
         num_classes: Number of classes.
+        weights: Name of its pretrained weights, such as "DEFAULT", for `load_pretrained`.
 
     Raises:
-        InputError: If torchvision has no classifier of this name.
+        InputError: If torchvision has no such classifier, or no such weights for it.
     """
 
-    def __init__(self, name: str, num_classes: int) -> None:
+    def __init__(self, name: str, num_classes: int, weights: str | None = None) -> None:
         super().__init__()
         if name not in TORCHVISION:
             near = ", ".join(get_close_matches(name, TORCHVISION, n=5, cutoff=0))
             raise InputError(f"--model.network {name}: unknown; there are residual, {near} and others")
-        self.name = name
+        known = models.get_model_weights(name).__members__
+        if weights and weights not in known:
+            raise InputError(f"--model.weights {weights}: unknown; {name} has {', '.join(known)}")
+        self.weights = known[weights] if weights else None
         self.model = models.get_model(name, weights=None, num_classes=num_classes)
 
     def forward(self, x: Tensor) -> Tensor:
         """Map images (batch, 1 or 3, h, w) to logits (batch, num_classes)."""
         return self.model(x.expand(-1, 3, -1, -1))
 
-    def load_pretrained(self, weights: str) -> None:
-        """Load weights of torchvision, except where shapes differ, as in the last layer.
-
-        Args:
-            weights: Their name, such as "DEFAULT".
+    def load_pretrained(self) -> None:
+        """Download the pretrained weights and load them, except where shapes differ, as in the last layer.
 
         Raises:
-            InputError: If there are no such weights, or they cannot be downloaded.
+            InputError: If they cannot be downloaded.
         """
-        known = models.get_model_weights(self.name).__members__
-        if weights not in known:
-            raise InputError(f"--model.weights {weights}: unknown; {self.name} has {', '.join(known)}")
+        if self.weights is None:
+            return
         try:
-            pretrained = known[weights].get_state_dict(progress=False)
+            pretrained = self.weights.get_state_dict(progress=False, check_hash=True, weights_only=True)
         except OSError as error:
-            raise InputError(f"--model.weights {weights}: {known[weights].url} cannot be downloaded: {error}") from None
+            raise InputError(f"--model.weights: {self.weights.url} cannot be downloaded: {error}") from None
         own = self.model.state_dict()
         matching = {key: value for key, value in pretrained.items() if key in own and value.shape == own[key].shape}
         self.model.load_state_dict(matching, strict=False)
+        rank_zero_info(f"pretrained weights for all but: {', '.join(own.keys() - matching.keys())}")
 
 
-def make_network(name: str, in_channels: int, num_classes: int, width: int, depth: int) -> nn.Module:
-    """Make the residual network of this file ("residual"), or a classifier of torchvision by its name."""
-    if name == "residual":
-        return ResidualNet(in_channels, num_classes, width, depth)
-    return TorchvisionNet(name, num_classes)
+def make_network(
+    name: str, in_channels: int, num_classes: int, width: int, depth: int, weights: str | None
+) -> nn.Module:
+    """Make the residual network of this file ("residual"), or a classifier of torchvision by its name.
+
+    Raises:
+        InputError: If there is no such network, or no such weights for it.
+    """
+    if name != "residual":
+        return TorchvisionNet(name, num_classes, weights)
+    if weights:
+        raise InputError(f"--model.weights {weights}: only for a --model.network of torchvision, such as resnet18")
+    return ResidualNet(in_channels, num_classes, width, depth)

@@ -40,8 +40,8 @@ def pretrained(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> dict[str, Ten
 
 
 def test_network_can_start_from_pretrained_weights(pretrained: dict[str, Tensor]) -> None:
-    network = TorchvisionNet("resnet18", num_classes=3)
-    network.load_pretrained("DEFAULT")
+    network = TorchvisionNet("resnet18", num_classes=3, weights="DEFAULT")
+    network.load_pretrained()
     new = [name for name, value in network.model.state_dict().items() if not torch.equal(value, pretrained[name])]
     assert new == ["fc.weight", "fc.bias"]
 
@@ -52,12 +52,12 @@ def test_network_can_start_from_pretrained_weights(pretrained: dict[str, Tensor]
 def test_pretrained_weights_are_loaded_only_for_new_training(
     subcommand: str, resumed: str | None, loads: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    loaded: list[str] = []
-    monkeypatch.setattr(TorchvisionNet, "load_pretrained", lambda network, weights: loaded.append(weights))
+    loaded: list[TorchvisionNet] = []
+    monkeypatch.setattr(TorchvisionNet, "load_pretrained", lambda network: loaded.append(network))
     model = LitModel(network="resnet18", weights="DEFAULT")
     monkeypatch.setattr(LitModel, "trainer", type("Resumed", (), {"ckpt_path": resumed}))
     model.setup(subcommand)
-    assert loaded == ["DEFAULT"] * loads
+    assert loaded == [model.network] * loads
 
 
 def test_unknown_network_is_refused() -> None:
@@ -67,7 +67,12 @@ def test_unknown_network_is_refused() -> None:
 
 def test_unknown_weights_are_refused() -> None:
     with pytest.raises(InputError, match=r"--model\.weights BEST: unknown; resnet18 has IMAGENET1K_V1, DEFAULT"):
-        TorchvisionNet("resnet18", num_classes=3).load_pretrained("BEST")
+        LitModel(network="resnet18", weights="BEST")
+
+
+def test_weights_need_a_network_of_torchvision() -> None:
+    with pytest.raises(InputError, match=r"--model\.weights DEFAULT: only for a --model\.network of torchvision"):
+        LitModel(weights="DEFAULT")
 
 
 def test_failed_download_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,4 +82,4 @@ def test_failed_download_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setattr("torch.hub.urlopen", offline)
     with pytest.raises(InputError, match=r"resnet18-.*\.pth cannot be downloaded: .*no network"):
-        TorchvisionNet("resnet18", num_classes=3).load_pretrained("DEFAULT")
+        TorchvisionNet("resnet18", num_classes=3, weights="DEFAULT").load_pretrained()

@@ -1,7 +1,7 @@
 """The data: a text, cut into blocks of tokens.
 
 By default it is the reference of Python's own `help()`: 465 thousand characters of English, part of the standard
-library. Your own text is a matter of configuration:
+library. Your own text is a config change:
 
     --data.path my.txt
 """
@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .data.text import Blocks, Prompt, Vocabulary, characters_of, map_tokens, read_pieces, text_files
-from .engine.errors import InputError, require_positive, require_same
+from .engine.errors import InputError, require_fractions, require_positive, require_same
 from .engine.predictions import plain_columns
 
 
@@ -103,13 +103,13 @@ class LitDataModule(LightningDataModule):
         return self.fitted
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Restore it.
+        """Restore the vocabulary and the settings.
 
         Raises:
             InputError: If the settings contradict it.
         """
         trained = dict(state_dict["settings"])
-        if trained.pop("path") != self.path:  # another text may be split as you like
+        if trained.pop("path") != self.path:  # another text has its own split
             trained = {name: trained[name] for name in ("tokens", "block_size")}
         require_same(self._settings, trained)
         self.fitted = state_dict
@@ -119,7 +119,7 @@ class LitDataModule(LightningDataModule):
         if not isinstance(prediction, tuple):
             return plain_columns(prediction)  # another model's
         columns = zip(("prompt", "continuation"), prediction, strict=True)
-        return {name: [self.vocabulary.decode(row) for row in rows] for name, rows in columns}
+        return {name: [self.vocabulary.decode(tokens) for tokens in part] for name, part in columns}
 
     def prompt(self, text: str) -> Prompt:
         """Tokenize a prompt."""
@@ -144,6 +144,7 @@ class LitDataModule(LightningDataModule):
     @cached_property
     def splits(self) -> dict[str, range]:
         """Where the blocks of the three splits start: training first, then validation, then test."""
+        require_fractions(self.val_fraction, self.test_fraction)
         n = len(self.corpus)
         val, test = round(n * self.val_fraction), round(n * self.test_fraction)
         ends = {"train": (0, n - val - test), "val": (n - val - test, n - test), "test": (n - test, n)}

@@ -1,6 +1,6 @@
 """The math: the model, its loss and its optimizer. The network is in `network.py`.
 
-Nothing here knows about devices, loops, files or logs. Those are the Trainer's, set in `configs/`.
+Devices, loops, files and loggers are the Trainer's, set in `configs/`.
 """
 
 from typing import Literal
@@ -73,10 +73,11 @@ class LitModel(LightningModule):
     def test_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
         self._evaluate(batch, "test", self.test_metrics)
 
-    def predict_step(self, batch: Prompt | Tensor, batch_idx: int) -> tuple[Tensor, Tensor]:
-        prompt = Prompt(batch) if isinstance(batch, Tensor) else batch
-        tokens = self.network.generate(*prompt)
-        return prompt.tokens, tokens[:, prompt.tokens.shape[1] :]  # the prompt and its continuation
+    def predict_step(self, batch: Prompt | Tensor | list[Tensor], batch_idx: int) -> tuple[Tensor, Tensor]:
+        if not isinstance(batch, Prompt):
+            batch = Prompt(batch if isinstance(batch, Tensor) else batch[0])  # some datasets also yield targets
+        tokens = self.network.generate(*batch)
+        return batch.tokens, tokens[:, batch.tokens.shape[1] :]  # the prompt and its continuation
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         matrices = [parameter for parameter in self.parameters() if parameter.dim() > 1]

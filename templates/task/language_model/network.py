@@ -109,7 +109,7 @@ class Transformer(nn.Module):
         for _ in range(new_tokens):
             logits = self(x[:, -self.block_size :])[:, -1].float() / temperature
             logits, candidates = logits.topk(min(top_k, logits.shape[-1]))
-            # Drawn on the CPU, so that the same seed gives the same text on every device.
+            # Random numbers from the CPU do not depend on the device.
             chance = torch.rand(len(x), 1, generator=generator).type_as(logits)
             drawn = (logits.softmax(dim=-1).cumsum(dim=-1) < chance).sum(dim=-1, keepdim=True)
             x = torch.cat([x, candidates.gather(1, drawn.clamp(max=logits.shape[-1] - 1))], dim=1)

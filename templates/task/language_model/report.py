@@ -1,4 +1,4 @@
-"""What to look at after a validation: how the model continues a prompt."""
+"""Samples at every validation: how the model continues a prompt."""
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -15,14 +15,14 @@ class LitReport(Callback):
     It needs the project's own data and network; with others it does nothing.
     """
 
-    # At the start, when a callback that averages weights has put them in, not at the end, when it has removed them.
+    # At the start: EMA weights are swapped in by now, and swapped out before the end.
     def on_validation_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         network = getattr(pl_module, "network", None)
         if not isinstance(datamodule, LitDataModule) or not isinstance(network, Transformer):
             return
         if trainer.state.fn != "fit":
-            return  # without training there is no step to show the sample for
+            return  # samples.txt tracks training only
         prompt = datamodule.prompt(datamodule.prompts[0])
         # A generator, so that sampling repeats and leaves the random state of training alone. All processes take part,
         # since a sharded model is whole only across all of them.

@@ -1,7 +1,7 @@
 """The data: rows of a table as numbers, and a number to predict.
 
 By default it is scikit-learn's diabetes study: 442 patients, 10 measurements each, and the progression of the disease
-after a year. Your own table is a matter of configuration:
+after a year. Your own table is a config change:
 
     --data.path my.csv --data.target price
 """
@@ -37,7 +37,7 @@ class LitDataModule(TabularDataModule):
         return self.fitted["target_std"]
 
     def load_dataset(self, columns: list[str]) -> Table:
-        from sklearn.datasets import load_diabetes  # a slow import that your own data do without
+        from sklearn.datasets import load_diabetes  # a slow import, only for the default dataset
 
         x, y = load_diabetes(return_X_y=True, scaled=False)
         *features, target = self.COLUMNS

@@ -1,6 +1,6 @@
 """The math: the model, its loss and its optimizer.
 
-Nothing here knows about devices, loops, files or logs. Those are the Trainer's, set in `configs/`.
+Devices, loops, files and loggers are the Trainer's, set in `configs/`.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What to look at after a validation or a test: predicted against true values."""
+"""Pictures of a validation or a test: predicted against true values."""
 
 from typing import Any
 

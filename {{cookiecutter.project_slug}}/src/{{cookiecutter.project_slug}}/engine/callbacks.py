@@ -1,6 +1,5 @@
 """Callbacks for overlays in configs/callbacks/, where Lightning has none or its own prints a warning."""
 
-from collections.abc import Sequence
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
@@ -23,16 +22,23 @@ class Compile(Callback):
 
 
 class Throughput(ThroughputMonitor):
-    """Log batches, samples and items (such as tokens) per second, for batches that begin with their input."""
+    """Log batches, samples and items (such as tokens) per second, counted in the first tensor of a batch."""
 
     def __init__(self) -> None:
         super().__init__(batch_size_fn=_samples, length_fn=_items, window_size=10)
         self._module_has_flops = False  # without it, Lightning warns that `flops_per_batch` is missing
 
 
-def _samples(batch: Sequence[Tensor]) -> int:
-    return len(batch[0])
+def _samples(batch: Any) -> int:
+    return len(_input(batch))
 
 
-def _items(batch: Sequence[Any]) -> int:
-    return int(batch[0].shape[:2].numel())  # of text: sequences times tokens
+def _items(batch: Any) -> int:
+    return int(_input(batch).shape[:2].numel())  # of text: sequences times tokens
+
+
+def _input(batch: Any) -> Tensor:
+    """Return the first tensor of a batch."""
+    if isinstance(batch, Tensor):
+        return batch
+    return _input(next(iter(batch.values())) if isinstance(batch, dict) else batch[0])

@@ -1,4 +1,4 @@
-"""Checkpoints: find, trust and restore them. `--ckpt_path` and `load_run` both come in here.
+"""Checkpoints: find, trust and restore them. `--ckpt_path` and `load_run` both go through this module.
 
 Every checkpoint of a run holds, beside what Lightning saves, the part of the config that made its model, data and
 optimizer. So a class comes back as it was trained, whether or not it calls `save_hyperparameters()`.
@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import pickle
 import sys
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,10 +25,11 @@ from .predictions import to_columns
 from .runs import CHECKPOINTS
 
 CONFIG = "made_from"  # where a checkpoint keeps its part of the config
-BASES: dict[str, tuple[type, ...]] = {"model": (LightningModule,), "data": (LightningDataModule,)}
-# What else a config may name: the parts of a model and its optimizer.
+BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
+SECTIONS = (*BASES, "optimizer", "lr_scheduler")
+# What these sections may name beside: the parts of a model, optimizers and schedulers.
 PARTS = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
-# Packages that a checkpoint may have imported; everything else must be imported already.
+# Packages a checkpoint may import from; classes of others must be imported already.
 TRUSTED = {__name__.partition(".")[0], "lightning", "torch", "torchmetrics", "torchvision"}
 UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # raised by torch.load for other files
 
@@ -62,7 +64,7 @@ class LastCheckpoint(ModelCheckpoint):
 
 
 class Checkpoint(NamedTuple):
-    """A checkpoint that is safe to load, and the config that made it.
+    """A checkpoint that is safe to load, and the config of its model and data.
 
     Attributes:
         path: The file.
@@ -76,18 +78,18 @@ class Checkpoint(NamedTuple):
     content: dict[str, Any]
 
     def restore_state(self, datamodule: LightningDataModule) -> None:
-        """Give a datamodule the state it had in training, by Lightning's own hook `load_state_dict`."""
+        """Restore the state a datamodule had in training, through Lightning's own hook `load_state_dict`."""
         if state := self.content.get(type(datamodule).__qualname__):
             datamodule.load_state_dict(state)
 
     def make(self, section: str, **changes: Any) -> Any:
         """Make the model or the datamodule as the config says, with some arguments changed."""
         made = self.config[section]
-        base = BASES[section][0]
         parser = ArgumentParser(exit_on_error=False)
-        parser.add_subclass_arguments(base, section, fail_untyped=False)
-        settings = {"class_path": made["class_path"], "init_args": made["init_args"] | changes}
-        return parser.instantiate_classes(parser.parse_object({section: settings}))[section]
+        parser.add_subclass_arguments(BASES[section], section, fail_untyped=False)
+        settings = made | {"init_args": made.get("init_args", {}) | changes}
+        with trusted_imports(self.config):
+            return parser.instantiate_classes(parser.parse_object({section: settings}))[section]
 
 
 class Run(NamedTuple):
@@ -95,12 +97,13 @@ class Run(NamedTuple):
 
     Attributes:
         model: In eval mode, on the CPU.
-        datamodule: With everything it measured on the training data; `setup()` reads the data.
-        checkpoint: Where both come from.
+        datamodule: A LightningDataModule with its state from training; `setup()` reads the data. None if the model was
+            trained without one.
+        checkpoint: The checkpoint both were loaded from.
     """
 
     model: LightningModule
-    datamodule: LightningDataModule
+    datamodule: Any
     checkpoint: Checkpoint
 
     def predict(self, **data: Any) -> dict[str, list[Any]]:
@@ -110,8 +113,13 @@ class Run(NamedTuple):
             data: Settings of the datamodule to change.
 
         Returns:
-            The columns that `predict` on the command line writes.
+            The columns that `predict` on the command line writes after `row`.
+
+        Raises:
+            InputError: If the model was trained without a datamodule.
         """
+        if self.datamodule is None:
+            raise InputError("the model was trained without a datamodule: call run.model instead")
         datamodule = self.checkpoint.make("data", **data)
         self.checkpoint.restore_state(datamodule)
         datamodule.prepare_data()
@@ -122,8 +130,9 @@ class Run(NamedTuple):
                 prediction = self.model.predict_step(batch, index)
                 start = len(next(iter(columns.values()), []))
                 for name, values in to_columns(datamodule, prediction, start=start).items():
-                    columns.setdefault(name, []).extend(values)
-        return columns
+                    columns.setdefault(name, [None] * start).extend(values)
+        longest = max(map(len, columns.values()), default=0)
+        return {name: values + [None] * (longest - len(values)) for name, values in columns.items()}
 
 
 def load_run(
@@ -145,16 +154,22 @@ def load_run(
     """
     checkpoint = read(Path(path, CHECKPOINTS, f"{which}.ckpt") if Path(path).is_dir() else Path(path))
     for section, given in (("model", model), ("data", datamodule)):
-        settings = checkpoint.config.setdefault(section, {"init_args": {}})
         if given is not None:
+            settings = checkpoint.config.setdefault(section, {})
             settings["class_path"] = f"{given.__module__}.{given.__qualname__}"
-        if "class_path" not in settings:
-            argument = "datamodule" if section == "data" else section
+    for section, argument in (("model", "model"), ("data", "datamodule")):
+        if "class_path" not in checkpoint.config.get(section, {"class_path": None} if section == "data" else {}):
             raise InputError(f"{path} does not name the class of its {argument}: pass it as {argument}=")
     trained = checkpoint.make("model")
-    trained.load_state_dict(checkpoint.content["state_dict"])
-    data = checkpoint.make("data")
-    checkpoint.restore_state(data)
+    trained.configure_model()
+    trained.on_load_checkpoint(checkpoint.content)
+    try:
+        trained.load_state_dict(checkpoint.content["state_dict"])
+    except RuntimeError as error:
+        raise InputError(f"{path} does not fit its model: {str(error).splitlines()[1].strip()}") from None
+    data = checkpoint.make("data") if "data" in checkpoint.config else None
+    if data is not None:
+        checkpoint.restore_state(data)
     return Run(trained.eval(), data, checkpoint)
 
 
@@ -177,7 +192,7 @@ def find(root: Path, which: str) -> Path:
 
 
 def read(path: Path) -> Checkpoint:
-    """Read a checkpoint without running any code of its own.
+    """Read a checkpoint without executing code from it.
 
     Raises:
         InputError: If it does not exist, is no checkpoint, or names code that is not this project's.
@@ -187,12 +202,16 @@ def read(path: Path) -> Checkpoint:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except UNREADABLE:
-        raise InputError(f"{path}: not a checkpoint, or not safe to load") from None
+        raise InputError(f"{path}: not a checkpoint, or not safe to load: it holds more than plain values") from None
     try:
+        if "state_dict" not in content:
+            raise KeyError("state_dict")
         config = content.get(CONFIG) or _from_hparams(content)
+        config = {section: config[section] for section in SECTIONS if section in config}
         for section, settings in config.items():
+            if not isinstance(settings, dict):
+                raise TypeError(section)
             _require_trusted(path, section, settings, BASES.get(section, PARTS))
-        content["state_dict"]
     except (AttributeError, KeyError, TypeError):
         raise InputError(f"{path}: not a checkpoint of Lightning") from None
     return Checkpoint(path, config, content)
@@ -209,7 +228,7 @@ def _from_hparams(content: dict[str, Any]) -> dict[str, Any]:
     return config
 
 
-def _require_trusted(path: Path, section: str, settings: Any, bases: tuple[type, ...]) -> None:
+def _require_trusted(path: Path, section: str, settings: Any, bases: type | tuple[type, ...]) -> None:
     """Refuse a config that would import or call anything but this project's classes and parts of models.
 
     Args:
@@ -221,20 +240,64 @@ def _require_trusted(path: Path, section: str, settings: Any, bases: tuple[type,
     Raises:
         InputError: If it names anything else.
     """
+    values: list[Any] = []
     if isinstance(settings, dict):
-        if "class_path" in settings and not _is_subclass(str(settings["class_path"]), bases):
-            raise InputError(
-                f"{path}: {settings['class_path']} is not a class of this project; if you trust it, name it with "
-                f"--{section}"
-            )
-        for value in settings.values():
-            _require_trusted(path, section, value, PARTS)
+        class_path = settings.get("class_path")
+        if class_path is not None and not _is_subclass(str(class_path), bases):
+            hint = f"if you trust it, name it with --{section}"
+            raise InputError(f"{path}: {class_path} is not a class of this project; {hint}")
+        values = [value for key, value in settings.items() if key != "class_path"]
     elif isinstance(settings, (list, tuple)):
-        for value in settings:
-            _require_trusted(path, section, value, PARTS)
+        values = list(settings)
+    elif isinstance(settings, str) and ("class_path" in settings or _names_function(settings)):
+        # jsonargparse also reads configs and the names of functions from texts.
+        raise InputError(f"{path}: {settings} is not part of this project")
+    for value in values:
+        _require_trusted(path, section, value, PARTS)
 
 
-def _is_subclass(class_path: str, bases: tuple[type, ...]) -> bool:
+@contextmanager
+def trusted_imports(config: dict[str, Any]) -> Iterator[None]:
+    """Refuse to import what only a checkpoint's config names, while the config is parsed.
+
+    jsonargparse imports the class or function that a text names where an argument's type asks for one.
+    """
+    texts = [text for text in _texts(config) if text.partition(".")[0] not in TRUSTED]
+    named = {".".join(text.split(".")[:length]) for text in texts for length in range(1, text.count(".") + 2)}
+    guard = _ImportGuard(named)
+    sys.meta_path.insert(0, guard)
+    try:
+        yield
+    finally:
+        sys.meta_path.remove(guard)
+
+
+class _ImportGuard:
+    """A finder of modules that finds none and refuses some; modules that are imported already never reach it."""
+
+    def __init__(self, refused: set[str]) -> None:
+        self.refused = refused
+
+    def find_spec(self, name: str, path: Any = None, target: Any = None) -> None:
+        if name in self.refused:
+            raise InputError(f"the checkpoint asks to import {name}, which is not part of this project")
+
+
+def _texts(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, (dict, list, tuple)):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _texts(item)
+
+
+def _names_function(text: str) -> bool:
+    """Tell whether a text is the dotted name of something that is imported and can be called, outside of `TRUSTED`."""
+    module, _, name = text.rpartition(".")
+    return module.partition(".")[0] not in TRUSTED and callable(getattr(sys.modules.get(module), name, None))
+
+
+def _is_subclass(class_path: str, bases: type | tuple[type, ...]) -> bool:
     """Import a class from a trusted package, or look it up among what is imported, and compare it to its bases."""
     module, _, name = class_path.rpartition(".")
     if module.partition(".")[0] in TRUSTED:

@@ -1,4 +1,4 @@
-"""LightningCLI with its pitfalls fixed; `train.py` says for which model and data."""
+"""LightningCLI with its pitfalls fixed."""
 
 import inspect
 import math
@@ -6,8 +6,10 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from enum import Enum
+from importlib import import_module
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -24,7 +26,7 @@ from lightning.pytorch.cli import (
     _InstantiatorFn,
 )
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.utilities.rank_zero import rank_zero_info
+from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from . import checkpoints, console, runs
 from .curves import LearningCurves
@@ -67,8 +69,13 @@ class Parser(LightningArgumentParser):
         self.exit(2, f"error: {clear} (--help lists the options)\n")
 
 
-class ConfigForLoggers(SaveConfigCallback):
-    """Lightning's config.yaml, also sent to every logger."""
+class RunConfig(SaveConfigCallback):
+    """Save config.yaml and send it to every logger; without the checkpoint that was resumed, it repeats the run."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.config = self.config.clone()
+        self.config.ckpt_path = None
+        super().setup(trainer, pl_module, stage)
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if folder := runs.folder_of(trainer):
@@ -85,7 +92,11 @@ class _Instantiator(_InstantiatorFn):
         self, class_type: type[Any], *args: Any, applied_instantiation_links: dict[str, Any], **kwargs: Any
     ) -> Any:
         # Lightning records every linked value as a hyperparameter, also those that this class does not take.
-        links = {key: value for key, value in applied_instantiation_links.items() if key.split(".")[-1] in kwargs}
+        links = {
+            key: value.tolist() if hasattr(value, "tolist") else value  # NumPy's numbers are no plain values
+            for key, value in applied_instantiation_links.items()
+            if key.split(".")[-1] in kwargs
+        }
         parameters = inspect.signature(class_type).parameters
         required = {name for name, parameter in parameters.items() if parameter.default is inspect.Parameter.empty}
         for fact in self.cli.facts if self.key == "model" else ():
@@ -95,7 +106,8 @@ class _Instantiator(_InstantiatorFn):
         settings = self.cli.config_dump[self.key]
         facts = {key.split(".")[-1]: value for key, value in links.items()}
         self.cli.made[self.key] = settings | {"init_args": settings.get("init_args", {}) | facts}
-        if isinstance(made, LightningDataModule) and self.cli.checkpoint:
+        # Facts may need the state; without facts, Lightning restores it after `setup`.
+        if self.cli.checkpoint and any(hasattr(class_type, fact) for fact in self.cli.facts):
             self.cli.checkpoint.restore_state(made)
         return made
 
@@ -104,8 +116,8 @@ class CLI(LightningCLI):
     """LightningCLI with a folder for every run, and with these differences from the stock one.
 
     - A shortened or misspelled option is an error; stock takes `--trainer.max_epoch` for `max_epochs`.
-    - The command line wins over the config in `--ckpt_path`; stock drops `--model.lr 0.5`. What the command line
-      leaves open is as it was when the checkpoint was saved: the model, the data and, for `fit`, the optimizer.
+    - The command line wins over the config in `--ckpt_path`; stock drops `--model.lr 0.5`. What is not given on the
+      command line comes from the checkpoint: the model, the data and, for `fit`, the optimizer.
     - `--ckpt_path last` and `best` mean those of the newest run, in every subcommand.
     - `validate`, `test` and `predict` use the best checkpoint; stock uses an untrained model.
     - A checkpoint runs no code of its own; see `checkpoints.read`.
@@ -127,7 +139,7 @@ class CLI(LightningCLI):
             parser_class=Parser,
             subclass_mode_model=True,
             subclass_mode_data=True,
-            save_config_callback=ConfigForLoggers,
+            save_config_callback=RunConfig,
             save_config_kwargs={"overwrite": True},
             parser_kwargs={
                 "allow_abbrev": False,
@@ -153,8 +165,13 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         argv: list[str] = sys.argv[1:] if args is None else list(args)
-        # Without --print_config, which would print and exit before the checkpoint's config is known.
-        self.config = parser.parse_args([arg for arg in argv if not arg.startswith("--print_config")])
+        # First only what finds the checkpoint, which may name another model and other data.
+        kept, dropped = _split_options(argv, ("--print_config", "--model", "--data"))
+        for option, value in dropped:
+            if option in ("--model", "--data") and "." in value:
+                with suppress(ImportError):
+                    import_module(value.rpartition(".")[0])  # a class that is named here may be made of a checkpoint
+        self.config = parser.parse_args(kept)
         subcommand, given = self.config.subcommand, self.config[self.config.subcommand]
         self.root = Path(given.trainer.default_root_dir or "runs")
         if given.ckpt_path is None and subcommand == "predict":
@@ -167,14 +184,18 @@ class CLI(LightningCLI):
                 saved = {section: settings for section, settings in saved.items() if section in checkpoints.BASES}
         # As if it were the first --config: after the defaults, before everything that was typed. Keys keep their order,
         # since the order of columns is that of the model's inputs.
-        config = ["--config", yaml.safe_dump(saved, sort_keys=False, width=math.inf)] if saved else []
+        try:
+            config = ["--config", yaml.safe_dump(saved, sort_keys=False, width=math.inf)] if saved else []
+        except yaml.YAMLError as error:
+            raise InputError(f"{given.ckpt_path}: hyperparameters that are no plain values: {error}") from None
         position = argv.index(subcommand) + 1
-        self.config = parser.parse_args([*argv[:position], *config, *argv[position:]])
+        with checkpoints.trusted_imports(saved):
+            self.config = parser.parse_args([*argv[:position], *config, *argv[position:]])
         if self.checkpoint:
             self.config[subcommand].ckpt_path = str(self.checkpoint.path)
 
     def _parse_ckpt_path(self) -> None:
-        """Skip the stock way, in which the checkpoint wins; `parse_arguments` has done it."""
+        """Do nothing: `parse_arguments` has merged the checkpoint's config, below the command line."""
 
     def _add_instantiators(self) -> None:
         self.parser.add_instantiator(_Instantiator(self, "model"), LightningModule, subclasses=True)
@@ -186,12 +207,13 @@ class CLI(LightningCLI):
         # Evaluation, and training that resumes the last checkpoint, stay in the run's folder.
         continues_run = path and not given.name and (self.subcommand != "fit" or path.stem == "last")
         run = runs.name_of(self.root, path) if path and continues_run else None
-        self.run_name = run or runs.new_name(self.root, given.name)
         self.root.mkdir(parents=True, exist_ok=True)
+        self.run_name = run or runs.claim_name(self.root, given.name)
+        self.is_new = run is None
         if self.subcommand != "fit":
             self.save_config_callback = None  # config.yaml stays that of the training
         for logger in _as_list(given.trainer.logger):
-            for argument in {"name", "run_name"} & set(logger.init_args.keys()):
+            for argument in {"name", "run_name"} & set((logger.get("init_args") or {}).keys()):
                 logger.init_args[argument] = self.run_name
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
@@ -221,8 +243,11 @@ class CLI(LightningCLI):
             logger=[metrics, *_as_list(settings.logger)], callbacks=[*chosen, *always], **kwargs
         )
         cores = os.cpu_count() or 1
-        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > max(8, cores):
-            raise InputError(f"--trainer.devices {trainer.num_devices}: this machine has {cores} processor cores")
+        most = max(8, cores)  # a few more than there are cores are slow, but of use to try things out
+        if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
+            raise InputError(
+                f"--trainer.devices {trainer.num_devices}: this machine has {cores} cores, use at most {most}"
+            )
         return trainer
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
@@ -230,14 +255,29 @@ class CLI(LightningCLI):
             callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
         return super()._instantiate_trainer(config, callbacks)
 
+    def instantiate_classes(self) -> None:
+        with self._no_folder_for_nothing():
+            super().instantiate_classes()
+
     def _run_subcommand(self, subcommand: str) -> None:
-        folder = self.root / self.run_name
-        new = not folder.exists()
-        try:
+        with self._no_folder_for_nothing():
             super()._run_subcommand(subcommand)
-        except InputError:
-            if new and self.trainer.is_global_zero and not (folder / runs.CHECKPOINTS).exists():
-                shutil.rmtree(folder, ignore_errors=True)  # the run never started
+        with suppress(OSError):
+            (self.root / self.run_name).rmdir()  # if nothing was written, as under `fast_dev_run`
+
+    @contextmanager
+    def _no_folder_for_nothing(self) -> Iterator[None]:
+        """Remove the folder of a run that a user's error ends before its first checkpoint."""
+        folder = self.root / self.run_name
+        try:
+            yield
+        except Exception as error:
+            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+            if self.is_new and first and not (folder / runs.CHECKPOINTS).exists():
+                if as_input_error(error):
+                    shutil.rmtree(folder, ignore_errors=True)
+                with suppress(OSError):
+                    folder.rmdir()
             raise
 
     def after_fit(self) -> None:
@@ -256,8 +296,27 @@ class CLI(LightningCLI):
             return
         for logger in self.trainer.loggers:
             if finish := getattr(getattr(logger, "experiment", None), "finish", None):
-                finish()  # Weights & Biases prints a summary too; let it come first
+                finish()  # let Weights & Biases print its summary first
         console.print_summary(folder, tables)
+
+
+def _split_options(argv: Sequence[str], prefixes: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:
+    """Split a command line into what to keep, and the options with these prefixes with their values."""
+    kept: list[str] = []
+    dropped: list[tuple[str, str]] = []
+    value_follows = False
+    for arg in argv:
+        if arg.startswith(prefixes):
+            option, equals, value = arg.partition("=")
+            dropped.append((option, value))
+            value_follows = not equals
+        elif value_follows and not arg.startswith("--"):
+            dropped[-1] = (dropped[-1][0], arg)
+            value_follows = False
+        else:
+            kept.append(arg)
+            value_follows = False
+    return kept, dropped
 
 
 def _as_list(value: Any) -> list[Any]:

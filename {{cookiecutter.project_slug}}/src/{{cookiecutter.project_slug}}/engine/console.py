@@ -1,4 +1,4 @@
-"""What a run says on the console, and what it keeps quiet about."""
+"""Console output: tables, and filters for warnings that are expected."""
 
 import io
 import logging
@@ -82,8 +82,9 @@ def result_table(folder: Path, title: str, monitor: str, mode: str) -> Table:
         mode: "min" or "max": which of its values is best.
     """
     curves = read_curves(folder)
-    # The first validation judges the untrained model, which is never saved.
-    judged = {step: value for step, value in list(curves.get(monitor, {}).items())[1:] if not math.isnan(value)}
+    judged = {step: value for step, value in curves.get(monitor, {}).items() if not math.isnan(value)}
+    if len(judged) > 1:
+        judged.pop(0, None)  # step 0 is the untrained model, which is never saved
     best = (min if mode == "min" else max)(judged, key=lambda step: judged[step], default=None)
     table = Table("metric", "first", "last", "at best.ckpt", title=title)
     for name, curve in sorted(curves.items()):

@@ -6,7 +6,7 @@ from typing import Any, Protocol, runtime_checkable
 
 @runtime_checkable
 class DecodesPredictions(Protocol):
-    """A datamodule that turns predictions into named columns, in the terms of the data.
+    """A datamodule that turns predictions into named columns, such as class names.
 
     Without it, `predictions.csv` and `load_run(...).predict()` hold the plain numbers of `predict_step`.
     Pictures that need more than numbers are drawn by `report.py`, which knows the project's own datamodule.

@@ -1,4 +1,4 @@
-"""Learning curves, from before the first step, drawn into the run's folder."""
+"""Learning curves, starting with the untrained model, drawn into the run's folder."""
 
 from typing import Any
 
@@ -24,7 +24,8 @@ class LearningCurves(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         settings: Any = trainer  # it has this attribute without declaring it
-        settings.log_every_n_steps = int(min(settings.log_every_n_steps, trainer.num_training_batches))
+        steps = max(1, int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
+        settings.log_every_n_steps = min(settings.log_every_n_steps, steps)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw(trainer)

@@ -9,7 +9,7 @@ class InputError(ValueError):
 
 
 def require_positive(part: str, **settings: float | Sequence[float] | None) -> None:
-    """Reject sizes that make no model and no batch.
+    """Reject settings that are not positive.
 
     Args:
         part: The options' prefix on the command line: `model` or `data`.
@@ -22,6 +22,16 @@ def require_positive(part: str, **settings: float | Sequence[float] | None) -> N
         values = value if isinstance(value, Sequence) else [value]
         if any(number is not None and number <= 0 for number in values):
             raise InputError(f"--{part}.{name} {value}: must be above 0")
+
+
+def require_fractions(val_fraction: float, test_fraction: float) -> None:
+    """Reject fractions for validation and test that leave nothing for training.
+
+    Raises:
+        InputError: If they do.
+    """
+    if min(val_fraction, test_fraction) < 0 or val_fraction + test_fraction >= 1:
+        raise InputError("--data.val_fraction and --data.test_fraction: must be 0 or more, and add up to less than 1")
 
 
 def require_same(now: Mapping[str, Any], trained: Mapping[str, Any]) -> None:

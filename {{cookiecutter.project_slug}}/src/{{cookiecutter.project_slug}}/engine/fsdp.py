@@ -1,4 +1,4 @@
-"""FSDP2 for models that do not know about it."""
+"""FSDP2 for models without `configure_model`."""
 
 from pathlib import Path
 from types import MethodType
@@ -35,7 +35,9 @@ class FSDP2Strategy(ModelParallelStrategy):
 
     def load_checkpoint(self, checkpoint_path: str | Path, weights_only: bool | None = None) -> dict[str, Any]:
         # Lightning 2.6 fails to restore an optimizer without state, such as plain SGD.
-        saved = torch.load(checkpoint_path, map_location="cpu", mmap=True, weights_only=True)["optimizer_states"]
+        saved = torch.load(checkpoint_path, map_location="cpu", mmap=True, weights_only=True).get(
+            "optimizer_states", []
+        )
         if any(optimizer["state"] for optimizer in saved):
             return super().load_checkpoint(checkpoint_path, weights_only)
         optimizers, self.optimizers = self.optimizers, []
@@ -52,5 +54,5 @@ def _shard(module: LightningModule) -> None:
         lists = [part for part in layer.modules() if isinstance(part, ModuleList)]
         blocks = [block for part in lists for block in part]
         for unit in blocks if isinstance(layer, ModuleList) else [*blocks, layer]:
-            if any(True for _ in unit.parameters()):
+            if next(unit.parameters(), None) is not None:
                 fully_shard(unit, mesh=mesh["data_parallel"])

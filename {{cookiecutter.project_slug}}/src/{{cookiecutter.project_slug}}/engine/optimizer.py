@@ -1,4 +1,4 @@
-"""Resuming with another learning rate really uses it."""
+"""Apply the configured learning rate when resuming."""
 
 from typing import Any
 
@@ -9,8 +9,8 @@ class KeepConfiguredOptimizer(Callback):
     """Keep the optimizer settings from `configure_optimizers` after a checkpoint is restored.
 
     A checkpoint restores its optimizer's settings along with its state, so that `--model.lr` would have no effect.
-    State such as momentum stays as restored. A scheduler owns the current learning rate; the new value becomes the
-    one it scales.
+    State such as momentum stays as restored. A scheduler owns the current learning rate; it is scaled along with the
+    initial one. ReduceLROnPlateau, which does not keep the initial one, continues at its restored rate.
     """
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -26,7 +26,9 @@ class KeepConfiguredOptimizer(Callback):
         for optimizer, settings in zip(trainer.optimizers, self._configured, strict=True):
             scheduler: Any = next((s for s in schedulers if s.optimizer is optimizer), None)
             for group, configured in zip(optimizer.param_groups, settings, strict=True):
-                current = {"lr": group["lr"]} if scheduler else {}
+                scale = configured["initial_lr"] / group["initial_lr"] if group.get("initial_lr") else 1.0
+                current = {"lr": group["lr"] * scale} if scheduler else {}
                 group.update(configured | current)
-            if hasattr(scheduler, "base_lrs"):
-                scheduler.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]
+            for part in [scheduler, *getattr(scheduler, "_schedulers", [])]:  # SequentialLR has several
+                if hasattr(part, "base_lrs"):
+                    part.base_lrs = [group["initial_lr"] for group in optimizer.param_groups]

@@ -23,32 +23,36 @@ class PredictionWriter(BasePredictionWriter):
         self, trainer: Trainer, pl_module: LightningModule, predictions: Sequence[Any], batch_indices: Sequence[Any]
     ) -> None:
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        rows: list[dict[str, Any]] = []
         loaders = [predictions] if len(batch_indices) == 1 else predictions
-        for batches, indices_of in zip(loaders, batch_indices, strict=True):
-            first = len(rows)  # where there are several dataloaders, their rows follow each other
+        # Rows by dataloader and position, so that those DistributedSampler padded with come once.
+        found: dict[tuple[int, int, int], dict[str, Any]] = {}
+        for loader, (batches, known) in enumerate(zip(loaders, batch_indices, strict=True)):
+            start = 0
             for number, prediction in enumerate(batches):
-                # Lightning does not know the rows of an iterable dataset.
-                known = indices_of[number] if number < len(indices_of) else None
-                columns = to_columns(datamodule, prediction, known, start=len(rows) - first)
-                size = len(next(iter(columns.values())))
-                numbers = known or range(len(rows) - first, len(rows) - first + size)
-                rows += [
-                    {"row": first + row + 1, **dict(zip(columns, values, strict=True))}
-                    for row, values in zip(numbers, zip(*columns.values(), strict=True), strict=True)
-                ]
+                if prediction is None:
+                    continue  # this model writes its own predictions
+                indices = known[number] if number < len(known) else None
+                columns = to_columns(datamodule, prediction, indices, start=start)
+                lines = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
+                # The rows of an iterable dataset have no positions: those of every process follow each other.
+                process = 0 if indices else trainer.global_rank
+                for row, line in zip(indices or range(start, start + len(lines)), lines, strict=True):
+                    found[loader, process, row] = line
+                start += len(lines)
         if trainer.world_size > 1:
             shares: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(shares, rows)
-            # Drop the rows that DistributedSampler padded with.
-            rows = list({row["row"]: row for share in shares for row in share}.values())
+            torch.distributed.all_gather_object(shares, found)
+            found = {key: line for share in shares for key, line in share.items()}
+        # Positions number the rows where there is one dataloader that knows them.
+        counted = {key: key[2] + 1 for key in found} if len(loaders) == 1 and not any(key[1] for key in found) else {}
+        rows = [{"row": counted.get(key, n), **found[key]} for n, key in enumerate(sorted(found), start=1)]
         folder = folder_of(trainer)
         if folder is not None and trainer.is_global_zero and rows:
             folder.mkdir(parents=True, exist_ok=True)
             with (folder / "predictions.csv").open("w", newline="", encoding="utf-8") as file:
-                writer = csv.DictWriter(file, fieldnames=list(rows[0]))
+                writer = csv.DictWriter(file, fieldnames=list(dict.fromkeys(name for row in rows for name in row)))
                 writer.writeheader()
-                writer.writerows(sorted(rows, key=lambda row: row["row"]))
+                writer.writerows(rows)
 
 
 def to_columns(
@@ -69,7 +73,7 @@ def to_columns(
 
 
 def plain_columns(prediction: Any, name: str = "prediction") -> dict[str, list[Any]]:
-    """Write a prediction as it is: a number per row, or one column for each of several.
+    """Turn a prediction into columns of plain numbers, one per output.
 
     Args:
         prediction: A tensor of shape (rows, ...), or a tuple or dict of them; anything else holds one value per row.

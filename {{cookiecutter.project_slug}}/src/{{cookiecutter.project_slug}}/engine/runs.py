@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 
 from lightning.pytorch import Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from .errors import InputError
 from .metrics import MetricsCSV
@@ -18,8 +19,10 @@ from .metrics import MetricsCSV
 CHECKPOINTS = "checkpoints"
 
 
-def new_name(root: Path, wanted: str | None) -> str:
-    """Name a run as wanted, or after the current time; append a number where the name is taken.
+def claim_name(root: Path, wanted: str | None) -> str:
+    """Name a run as wanted, or after the current time, and make its folder; append a number where the name is taken.
+
+    Only the first process makes the folder; the others write nothing into it.
 
     Raises:
         InputError: If the name is not that of a folder.
@@ -28,14 +31,18 @@ def new_name(root: Path, wanted: str | None) -> str:
     if Path(base).name != base:
         raise InputError(f"--name {base}: must be the name of a folder, without separators")
     name, count = base, 1
-    while (root / name).exists():
-        count += 1
-        name = f"{base}-{count}"
+    while rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+        try:
+            (root / name).mkdir()
+            break
+        except FileExistsError:  # also where another run has just made it
+            count += 1
+            name = f"{base}-{count}"
     return name
 
 
 def name_of(root: Path, checkpoint: Path) -> str | None:
-    """Return the name of the run that wrote a checkpoint, or None if it is no run under `root`."""
+    """Return the name of the run that wrote a checkpoint, or None if it is not in a run under `root`."""
     folder = checkpoint.resolve().parent
     if folder.name == CHECKPOINTS and folder.parent.parent == root.resolve():
         return folder.parent.name
@@ -43,5 +50,5 @@ def name_of(root: Path, checkpoint: Path) -> str | None:
 
 
 def folder_of(trainer: Trainer) -> Path | None:
-    """Return the folder of a Trainer's run, or None for a Trainer that keeps none, as under `fast_dev_run`."""
+    """Return the folder of a Trainer's run, or None for a Trainer without one, as under `fast_dev_run`."""
     return next((Path(logger.log_dir) for logger in trainer.loggers if isinstance(logger, MetricsCSV)), None)

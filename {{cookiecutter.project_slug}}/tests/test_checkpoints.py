@@ -28,12 +28,22 @@ def test_command_line_wins_over_the_checkpoint(trained: Path) -> None:
         assert content["optimizer_states"][0]["param_groups"][0]["lr"] == lr
 
 
-def test_refused_resume_leaves_the_checkpoint_as_it_was(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    last = trained / "checkpoints" / "last.ckpt"
-    before = last.read_bytes()
+def test_refused_resume_leaves_the_checkpoints_as_they_were(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = {path.name: path.read_bytes() for path in trained.glob("checkpoints/*")}
     line = error_line(["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2", OTHER_LAYERS], capsys)
     assert "the checkpoint does not fit this model" in line
-    assert last.read_bytes() == before
+    assert {path.name: path.read_bytes() for path in trained.glob("checkpoints/*")} == before
+
+
+def test_resume_that_fails_before_training_leaves_the_checkpoints_as_they_were(trained: Path) -> None:
+    last = trained / "checkpoints" / "last.ckpt"
+    content = read_checkpoint(last)
+    content["optimizer_states"][0]["param_groups"] *= 2  # as of a model with other parameter groups
+    torch.save(content, last)
+    before = {path.name: path.read_bytes() for path in trained.glob("checkpoints/*")}
+    with pytest.raises((ValueError, SystemExit)):
+        main(["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2"])
+    assert {path.name: path.read_bytes() for path in trained.glob("checkpoints/*")} == before
 
 
 @pytest.mark.parametrize("command", [["validate"], ["fit", "--ckpt_path", "last"]])

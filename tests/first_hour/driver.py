@@ -126,4 +126,4 @@ if __name__ == "__main__":
         promise: outcome(main, step) if isinstance(step, list) else outcome(globals()[step], asked["run"])
         for promise, step in asked["steps"]
     }
-    print_to.write(f"\n{json.dumps(results)}\n")
+    print(f"\n{json.dumps(results)}", file=print_to, flush=True)

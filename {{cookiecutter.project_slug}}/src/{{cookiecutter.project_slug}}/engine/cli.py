@@ -39,7 +39,7 @@ from .predictions import PredictionWriter
 DEFAULT_CONFIG = Path("configs/train.yaml")
 
 # jsonargparse writes defaults as YAML, which knows no enums; Lightning's Timer, for one, has one as a default.
-yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_str(member.value))
+yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
 
 
 def _drop_init_args(parser: Any, previous: Any, value: Any) -> None:
@@ -107,7 +107,8 @@ class _Instantiator(_InstantiatorFn):
         facts = {key.split(".")[-1]: value for key, value in links.items()}
         self.cli.made[self.key] = settings | {"init_args": settings.get("init_args", {}) | facts}
         # Facts may need the state; without facts, Lightning restores it after `setup`.
-        if self.cli.checkpoint and any(hasattr(class_type, fact) for fact in self.cli.facts):
+        has_facts = any(hasattr(class_type, fact) or fact in vars(made) for fact in self.cli.facts)
+        if self.key == "data" and self.cli.checkpoint and has_facts:
             self.cli.checkpoint.restore_state(made)
         return made
 

@@ -110,7 +110,7 @@ def test_checkpoints_are_loaded_with_weights_only(render: Render, task: str) -> 
                 assert "weights_only=True" in [ast.unparse(keyword) for keyword in node.keywords], ast.unparse(node)
                 loads += 1
     assert loads >= 4
-    assert "set_defaults(weights_only=True)" in (project / "src/my_lightning_project/train.py").read_text()
+    assert "set_defaults(weights_only=True)" in (project / "src/my_lightning_project/engine/cli.py").read_text()
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """The walkthrough works in a project that asked for it, and leaves no trace in one that did not."""
 
 import difflib
+import os
 import re
 import subprocess
 import sys
@@ -11,7 +12,9 @@ from conftest import Render, files, generate
 
 
 def _python(project, *arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, *arguments], cwd=project, capture_output=True, text=True, check=False)
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}  # as if the project were installed
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize("task", ["regression", "language_model"])  # one task with the lesson's dataset, one without

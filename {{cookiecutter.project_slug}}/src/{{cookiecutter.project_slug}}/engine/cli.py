@@ -86,7 +86,7 @@ class RunConfig(SaveConfigCallback):
 class _Instantiator(_InstantiatorFn):
     """Make the model or the datamodule, and keep the config that made it."""
 
-    cli: "CLI"
+    cli: Any  # the CLI below
 
     def __call__(
         self, class_type: type[Any], *args: Any, applied_instantiation_links: dict[str, Any], **kwargs: Any

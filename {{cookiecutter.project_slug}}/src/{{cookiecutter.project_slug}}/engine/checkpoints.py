@@ -31,6 +31,7 @@ SECTIONS = (*BASES, "optimizer", "lr_scheduler")
 PARTS = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
 # Packages a checkpoint may import from; classes of others must be imported already.
 TRUSTED = {__name__.partition(".")[0], "lightning", "torch", "torchmetrics", "torchvision"}
+MALFORMED = (AttributeError, KeyError, TypeError)  # raised by other content
 UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # raised by torch.load for other files
 
 
@@ -212,7 +213,7 @@ def read(path: Path) -> Checkpoint:
             if not isinstance(settings, dict):
                 raise TypeError(section)
             _require_trusted(path, section, settings, BASES.get(section, PARTS))
-    except (AttributeError, KeyError, TypeError):
+    except MALFORMED:
         raise InputError(f"{path}: not a checkpoint of Lightning") from None
     return Checkpoint(path, config, content)
 

@@ -104,6 +104,7 @@ def test_crash_leaves_a_checkpoint_to_resume_from(workdir: Path, monkeypatch: py
     assert read_checkpoint("runs/first/checkpoints/last.ckpt")["global_step"] == 4
     main(["fit", "--ckpt_path", "last", *QUICK])
     assert read_column("runs/first/metrics.csv", "step")[-1] == 5  # of the steps 0 to 5
+    assert read_checkpoint("runs/first/checkpoints/last.ckpt")["global_step"] == 6
 
 
 def test_no_run_is_overwritten(trained: Path) -> None:

@@ -1,4 +1,4 @@
-"""What there is to look at after a validation."""
+"""The samples of a validation."""
 
 from pathlib import Path
 

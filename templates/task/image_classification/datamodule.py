@@ -124,7 +124,7 @@ class LitDataModule(LightningDataModule):
         return self._batches(range(len(self.names)))
 
     def state_dict(self) -> dict[str, Any]:
-        """Return what was found in the training images, for the checkpoint."""
+        """Return the classes and image settings, for the checkpoint."""
         return self.fitted
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -193,7 +193,7 @@ class LitDataModule(LightningDataModule):
 
     @cached_property
     def fitted(self) -> dict[str, Any]:
-        """What was found in the training images, as plain values: checkpoints load with `weights_only=True`."""
+        """Classes and image settings, as plain values: checkpoints load with `weights_only=True`."""
         classes = sorted(set(self.labels.values()))
         if len(classes) == 1:
             raise InputError(f"{self.path} holds a single class, '{classes[0]}'; there must be two")

@@ -27,12 +27,12 @@ from .runs import CHECKPOINTS
 CONFIG = "made_from"  # where a checkpoint keeps its part of the config
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
 SECTIONS = (*BASES, "optimizer", "lr_scheduler")
-# What these sections may name beside: the parts of a model, optimizers and schedulers.
+# Other classes these sections may name: modules, optimizers and schedulers.
 PARTS = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
 # Packages a checkpoint may import from; classes of others must be imported already.
 TRUSTED = {__name__.partition(".")[0], "lightning", "torch", "torchmetrics", "torchvision"}
-MALFORMED = (AttributeError, KeyError, TypeError)  # raised by other content
-UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # raised by torch.load for other files
+MALFORMED = (AttributeError, KeyError, TypeError)  # raised for content of another form
+UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # raised by torch.load for a file that is unsafe or no checkpoint
 
 
 class SaveConfig(Callback):
@@ -261,7 +261,7 @@ def _require_trusted(path: Path, section: str, settings: Any, bases: type | tupl
 def trusted_imports(config: dict[str, Any]) -> Iterator[None]:
     """Refuse to import what only a checkpoint's config names, while the config is parsed.
 
-    jsonargparse imports the class or function that a text names where an argument's type asks for one.
+    Where an argument's type is a class or function, jsonargparse imports whatever the string names.
     """
     texts = [text for text in _texts(config) if text.partition(".")[0] not in TRUSTED]
     named = {".".join(text.split(".")[:length]) for text in texts for length in range(1, text.count(".") + 2)}
@@ -274,7 +274,7 @@ def trusted_imports(config: dict[str, Any]) -> Iterator[None]:
 
 
 class _ImportGuard:
-    """A finder of modules that finds none and refuses some; modules that are imported already never reach it."""
+    """An import hook that rejects the given modules and leaves all others to the next one."""
 
     def __init__(self, refused: set[str]) -> None:
         self.refused = refused

@@ -70,7 +70,7 @@ class Parser(LightningArgumentParser):
 
 
 class RunConfig(SaveConfigCallback):
-    """Save config.yaml and send it to every logger; without the checkpoint that was resumed, it repeats the run."""
+    """Save config.yaml and send it to every logger; `ckpt_path` is cleared, so that the config trains from scratch."""
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         self.config = self.config.clone()
@@ -166,12 +166,12 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         argv: list[str] = sys.argv[1:] if args is None else list(args)
-        # First only what finds the checkpoint, which may name another model and other data.
+        # First parse only what locates the checkpoint: its config may name a different model and datamodule.
         kept, dropped = _split_options(argv, ("--print_config", "--model", "--data"))
         for option, value in dropped:
             if option in ("--model", "--data") and "." in value:
                 with suppress(ImportError):
-                    import_module(value.rpartition(".")[0])  # a class that is named here may be made of a checkpoint
+                    import_module(value.rpartition(".")[0])  # a checkpoint may use classes that are imported
         self.config = parser.parse_args(kept)
         subcommand, given = self.config.subcommand, self.config[self.config.subcommand]
         self.root = Path(given.trainer.default_root_dir or "runs")
@@ -244,7 +244,7 @@ class CLI(LightningCLI):
             logger=[metrics, *_as_list(settings.logger)], callbacks=[*chosen, *always], **kwargs
         )
         cores = os.cpu_count() or 1
-        most = max(8, cores)  # a few more than there are cores are slow, but of use to try things out
+        most = max(8, cores)  # a few more processes than cores are slow, but useful to try things out
         if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
             raise InputError(
                 f"--trainer.devices {trainer.num_devices}: this machine has {cores} cores, use at most {most}"
@@ -268,7 +268,7 @@ class CLI(LightningCLI):
 
     @contextmanager
     def _no_folder_for_nothing(self) -> Iterator[None]:
-        """Remove the folder of a run that a user's error ends before its first checkpoint."""
+        """Remove a new run's folder if an error of the user stops the run before its first checkpoint."""
         folder = self.root / self.run_name
         try:
             yield
@@ -330,7 +330,7 @@ def _as_list(value: Any) -> list[Any]:
 def as_input_error(error: BaseException | None) -> str | None:
     """Return the one line that tells users what to fix, or None if the error is not theirs.
 
-    jsonargparse wraps the error of a class that it makes, and a DataLoader's worker that of a row, so look below.
+    jsonargparse and DataLoader workers wrap the original error, so follow the chain of causes.
     """
     while error:
         if isinstance(error, (InputError, MisconfigurationException)):
@@ -346,7 +346,7 @@ def as_input_error(error: BaseException | None) -> str | None:
 
 
 def run_cli(args: list[str] | None, facts: Sequence[str], callbacks: Sequence[Callback]) -> None:
-    """Run the command line; end a user's error in one line and a non-zero exit status. See `CLI` for the arguments."""
+    """Run the command line; report a user's error in one line and exit with a non-zero status. See `CLI`."""
     argv = sys.argv[1:] if args is None else args
     console.set_up()
     try:

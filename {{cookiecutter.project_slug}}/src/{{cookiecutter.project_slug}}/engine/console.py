@@ -23,7 +23,7 @@ EXPECTED_WARNINGS = (
     ".*LeafSpec.* is deprecated",  # Lightning 2.6 still uses it, PyTorch 2.13 deprecates it
     "Checkpoint directory .* exists and is not empty",  # a resumed run keeps its folder
     "The dirpath has changed from",  # `fit --ckpt_path best` starts a new run with its own best checkpoint
-    "Be aware that when using `ckpt_path`, callbacks used to create",  # evaluation does without those of training
+    "Be aware that when using `ckpt_path`, callbacks used to create",  # evaluation does not need the training callbacks
     ".*configure_optimizers` will be overridden by",  # said in plain words by the command line
 )
 

@@ -1,4 +1,4 @@
-"""Apply the configured learning rate when resuming."""
+"""Apply the configured optimizer settings when resuming."""
 
 from typing import Any
 

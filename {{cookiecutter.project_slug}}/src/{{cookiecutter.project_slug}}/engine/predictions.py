@@ -24,7 +24,7 @@ class PredictionWriter(BasePredictionWriter):
     ) -> None:
         datamodule = trainer.datamodule  # type: ignore[attr-defined]
         loaders = [predictions] if len(batch_indices) == 1 else predictions
-        # Rows by dataloader and position, so that those DistributedSampler padded with come once.
+        # By dataloader, process and position, so that rows DistributedSampler padded with are written once.
         found: dict[tuple[int, int, int], dict[str, Any]] = {}
         for loader, (batches, known) in enumerate(zip(loaders, batch_indices, strict=True)):
             start = 0
@@ -34,7 +34,7 @@ class PredictionWriter(BasePredictionWriter):
                 indices = known[number] if number < len(known) else None
                 columns = to_columns(datamodule, prediction, indices, start=start)
                 lines = [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-                # The rows of an iterable dataset have no positions: those of every process follow each other.
+                # Rows of an iterable dataset have no positions: write them process by process.
                 process = 0 if indices else trainer.global_rank
                 for row, line in zip(indices or range(start, start + len(lines)), lines, strict=True):
                     found[loader, process, row] = line
@@ -43,7 +43,7 @@ class PredictionWriter(BasePredictionWriter):
             shares: list[Any] = [None] * trainer.world_size
             torch.distributed.all_gather_object(shares, found)
             found = {key: line for share in shares for key, line in share.items()}
-        # Positions number the rows where there is one dataloader that knows them.
+        # With a single dataloader and known positions, `row` is the position; otherwise rows are counted.
         counted = {key: key[2] + 1 for key in found} if len(loaders) == 1 and not any(key[1] for key in found) else {}
         rows = [{"row": counted.get(key, n), **found[key]} for n, key in enumerate(sorted(found), start=1)]
         folder = folder_of(trainer)

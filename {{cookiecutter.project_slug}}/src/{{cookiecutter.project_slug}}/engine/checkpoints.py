@@ -32,7 +32,7 @@ PARTS = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
 # Packages a checkpoint may import from; classes of others must be imported already.
 TRUSTED = {__name__.partition(".")[0], "lightning", "torch", "torchmetrics", "torchvision"}
 MALFORMED = (AttributeError, KeyError, TypeError)  # raised for content of another form
-UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # raised by torch.load for a file that is unsafe or no checkpoint
+UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # raised by torch.load
 
 
 class SaveConfig(Callback):

@@ -10,13 +10,12 @@ from collections.abc import Sequence
 from typing import Any
 
 import polars as pl
-import torch
 from torch import Tensor
 
-from .data.classes import class_columns, require_every_class
+from .data.classes import balanced_weights, class_columns, require_every_class, shares
 from .data.table import Table
 from .data.tabular import TabularDataModule
-from .engine.errors import InputError
+from .engine.errors import InputError, listed
 
 MEASURED = [
     *("radius", "texture", "perimeter", "area", "smoothness"),
@@ -25,7 +24,13 @@ MEASURED = [
 
 
 class LitDataModule(TabularDataModule):
-    """Standardized numbers, codes of categories and class numbers."""
+    """Standardized numbers, codes of categories and class numbers.
+
+    Args:
+        balance: Whether to weight classes in the loss, so that rare ones count as much as frequent ones.
+        positive: The class that precision, recall and the like are about.
+        kwargs: See TabularDataModule.
+    """
 
     DATASET = "the breast cancer study"
     COLUMNS = (
@@ -35,10 +40,18 @@ class LitDataModule(TabularDataModule):
         "diagnosis",
     )
 
+    TARGET_IS_CLASS = True
+    MODEL_SETTINGS = (*TabularDataModule.MODEL_SETTINGS, "balance", "positive")
+
+    def __init__(self, balance: bool = False, positive: str | None = None, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.balance = balance
+        self.positive = positive
+
     @property
     def in_features(self) -> int:
-        """Columns of numbers."""
-        return len(self.fitted["numbers"])
+        """Inputs per row that are numbers: one per number, several per date."""
+        return len(self.encoder.inputs)
 
     @property
     def cardinalities(self) -> list[int]:
@@ -50,22 +63,42 @@ class LitDataModule(TabularDataModule):
         """Number of classes."""
         return len(self.fitted["classes"])
 
-    def load_dataset(self, columns: list[str]) -> Table:
+    @property
+    def class_weights(self) -> list[float] | None:
+        """Weight of every class in the loss, 1 on average; None for equal weights."""
+        return balanced_weights(self.fitted["class_counts"]) if self.balance else None
+
+    @property
+    def positive_class(self) -> int | None:
+        """Number of the positive class, if one is named."""
+        if self.positive is None:
+            return None
+        classes = self.fitted["classes"]
+        if self.positive not in classes:
+            raise InputError(f"--data.positive {self.positive}: no such class; there are {listed(classes)}")
+        return int(classes.index(self.positive))
+
+    def load_dataset(self) -> pl.DataFrame:
         from sklearn.datasets import load_breast_cancer  # a slow import, only for the default dataset
 
         study = load_breast_cancer()
         *features, target = self.COLUMNS
         classes = pl.Series(target, study.target_names[study.target].tolist())
-        return Table(pl.from_numpy(study.data, features).with_columns(classes).select(columns), self.DATASET)
+        return pl.from_numpy(study.data, features).with_columns(classes)
 
     def fit_target(self) -> dict[str, Any]:
         classes = self._classes()
-        require_every_class(self.splits, self._class_numbers(self.table, classes), classes, self.table.origin)
-        return {"classes": classes}
+        numbers = self._class_numbers(self.table, classes)
+        require_every_class(self.splits, numbers, classes, self.table.origin)
+        counts = numbers[self.splits["train"]].bincount(minlength=len(classes))
+        return {"classes": classes, "class_counts": counts.tolist()}
 
-    def groups(self) -> Tensor:
+    def target_notes(self) -> list[str]:
+        return [f"classes of the training rows: {shares(self.fitted['classes'], self.fitted['class_counts'])}"]
+
+    def strata(self) -> Tensor:
         """Stratify the split by class."""
-        return self._class_numbers(self.table, self._classes())
+        return self._class_numbers(self.table, self.fitted["classes"] if "fitted" in self.__dict__ else self._classes())
 
     def encode(self, table: Table) -> tuple[Tensor, Tensor]:
         """Turn rows into numbers (rows, in_features) and codes (rows, len(cardinalities))."""
@@ -77,12 +110,14 @@ class LitDataModule(TabularDataModule):
 
     def decode(self, prediction: Tensor, rows: Sequence[int] = ()) -> dict[str, list[Any]]:
         """Turn logits (n, num_classes) into the predicted class and the probability of each."""
-        return class_columns(prediction, self.fitted["target"], self.fitted["classes"])
+        return class_columns(prediction, self.fitted["targets"][0], self.fitted["classes"])
 
     def _classes(self) -> list[str]:
         """List the classes in the target column."""
-        target, origin = self.columns[1], self.table.origin
-        names = sorted(set(self.table.texts(target)))
+        if len(self.targets) > 1:
+            raise InputError(f"--data.target {self.targets}: a classifier predicts one column; name one")
+        target, origin = self.targets[0], self.table.origin
+        names = sorted(self.table.texts(target).unique().to_list())
         if len(names) == 1:
             raise InputError(f"{origin}: column '{target}' holds a single class, '{names[0]}'; there must be two")
         if 2 * len(names) > len(self.table):
@@ -93,11 +128,9 @@ class LitDataModule(TabularDataModule):
         return names
 
     def _class_numbers(self, table: Table, classes: list[str]) -> Tensor:
-        number = {name: number for number, name in enumerate(classes)}
-        names = table.texts(self.columns[1])
-        for row, name in enumerate(names, start=1):
-            if name not in number:
-                raise InputError(
-                    f"{table.origin}: row {row} holds class '{name}', unseen in training; known: {', '.join(classes)}"
-                )
-        return torch.tensor([number[name] for name in names])
+        names = table.texts(self.targets[0])
+        numbers = names.replace_strict(classes, range(len(classes)), default=-1, return_dtype=pl.Int64)
+        if (row := numbers.arg_min()) is not None and numbers[row] < 0:
+            found, known = f"row {row + 1} holds class '{names[row]}'", listed(classes)
+            raise InputError(f"{table.origin}: {found}, unseen in training; known: {known}")
+        return numbers.to_torch()

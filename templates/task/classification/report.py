@@ -18,12 +18,11 @@ class LitReport(ClassificationReport):
         return datamodule.fitted["classes"] if isinstance(datamodule, LitDataModule) else None
 
     def draw_mistakes(self, datamodule: LitDataModule, split: str, mistakes: Sequence[Mistake]) -> Figure:
-        classes, frame = datamodule.fitted["classes"], datamodule.table.frame
-        shown = datamodule.columns[0][:FEATURES]
+        classes, shown = datamodule.fitted["classes"], datamodule.columns[0][:FEATURES]
+        rows = [int(datamodule.splits[split][mistake.position]) for mistake in mistakes]
         cells = []
-        for mistake in mistakes:
-            row = int(datamodule.splits[split][mistake.position])
-            values = [str(value)[:10] for value in frame.select(shown).row(row)]
+        for mistake, row, found in zip(mistakes, rows, datamodule.table.rows(rows, shown).iter_rows(), strict=True):
+            values = ["" if value is None else str(value)[:10] for value in found]
             verdict = [classes[mistake.true], classes[mistake.predicted], f"{mistake.probability:.2f}"]
             cells.append([str(row + 1), *verdict, *values])
         header = ["row", "true", "predicted", "probability", *shown]

@@ -3,10 +3,11 @@
 Devices, loops, files and loggers are the Trainer's, set in `configs/`.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
@@ -20,10 +21,12 @@ class LitModel(LightningModule):
     """Linear regression, or a multilayer perceptron if `hidden` is given.
 
     Args:
-        in_features: Inputs per row; taken from the data on the command line.
-        out_features: Outputs per row.
+        in_features: Inputs per row; taken from the data on the command line, like the next four.
+        target_names: Names of the targets, one output each.
+        target_mean: Mean of each target (of its logarithm under `log_target`), to report errors in its own unit.
+        target_std: Standard deviation of each target, likewise.
+        log_target: Whether targets are standardized logarithms, log(1 + target).
         hidden: Hidden layer widths, each layer followed by a ReLU.
-        target_std: Standard deviation of the target, to report errors in its own unit; taken from the data.
         lr: Learning rate.
         schedule: Learning rate schedule.
         warmup: Fraction of the run that warms up, under "cosine".
@@ -32,9 +35,11 @@ class LitModel(LightningModule):
     def __init__(
         self,
         in_features: int = 10,
-        out_features: int = 1,
+        target_names: Sequence[str] = ("target",),
+        target_mean: Sequence[float] = (0.0,),
+        target_std: Sequence[float] = (1.0,),
+        log_target: bool = False,
         hidden: Sequence[int] = (),
-        target_std: float = 1.0,
         lr: float = 0.01,
         schedule: Literal["constant", "cosine"] = "constant",
         warmup: float = 0.05,
@@ -42,24 +47,32 @@ class LitModel(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         require_positive("model", hidden=hidden)
-        self.target_std = target_std
+        self.target_mean = nn.Buffer(torch.tensor(target_mean), persistent=False)
+        self.target_std = nn.Buffer(torch.tensor(target_std), persistent=False)
+        self.log_target = log_target
         self.lr = lr
         self.schedule = schedule
         self.warmup = warmup
-        self.network: nn.Module = nn.Linear(in_features, out_features)
+        self.network: nn.Module = nn.Linear(in_features, len(target_names))
         if hidden:
             layers = [part for pair in pairwise([in_features, *hidden]) for part in (nn.Linear(*pair), nn.ReLU())]
-            self.network = nn.Sequential(*layers, nn.Linear(hidden[-1], out_features))
+            self.network = nn.Sequential(*layers, nn.Linear(hidden[-1], len(target_names)))
         self.criterion = nn.MSELoss()
         metrics = MetricCollection(
             {"mae": MeanAbsoluteError(), "rmse": MeanSquaredError(squared=False), "r2": R2Score()}
         )
-        self.val_metrics = metrics.clone(prefix="val_")
-        self.test_metrics = metrics.clone(prefix="test_")
+        suffixes = [f"_{name}" for name in target_names] if len(target_names) > 1 else [""]
+        self.val_metrics = nn.ModuleList(metrics.clone("val_", suffix) for suffix in suffixes)
+        self.test_metrics = nn.ModuleList(metrics.clone("test_", suffix) for suffix in suffixes)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Map rows (batch, in_features) to predictions (batch, out_features)."""
+        """Map rows (batch, in_features) to standardized predictions (batch, targets)."""
         return self.network(x)
+
+    def in_own_unit(self, y: Tensor) -> Tensor:
+        """Map standardized targets (batch, targets) to their own units."""
+        y = y * self.target_std + self.target_mean
+        return y.expm1() if self.log_target else y
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
         x, y = batch
@@ -83,11 +96,13 @@ class LitModel(LightningModule):
         scheduler = warmup_cosine(optimizer, self.trainer.estimated_stepping_batches, self.warmup)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
-    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str, metrics: MetricCollection) -> dict[str, Tensor]:
+    def _evaluate(self, batch: tuple[Tensor, Tensor], stage: str, metrics: Iterable[Any]) -> dict[str, Tensor]:
         x, y = batch
         y_hat = self(x)
         # sync_dist: the mean over all rows, on any number of processes
         self.log(f"{stage}_loss", self.criterion(y_hat, y), prog_bar=True, batch_size=len(x), sync_dist=True)
-        metrics.update(y_hat * self.target_std, y * self.target_std)
-        self.log_dict(metrics, batch_size=len(x))
+        columns = zip(metrics, self.in_own_unit(y_hat).T, self.in_own_unit(y).T, strict=True)
+        for metrics_of_target, predicted, true in columns:
+            metrics_of_target.update(predicted, true)
+            self.log_dict(metrics_of_target, batch_size=len(x))
         return {"y_hat": y_hat, "y": y}  # for report.py

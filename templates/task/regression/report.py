@@ -13,15 +13,19 @@ class LitReport(Report):
     """Plot every prediction against its true value, in the target's own unit if the data are the project's own."""
 
     def draw(self, datamodule: Any, split: str, y_hat: Tensor, y: Tensor) -> dict[str, Figure]:
-        name, true, predicted = "target", y.flatten().tolist(), y_hat.flatten().tolist()
         if isinstance(datamodule, LitDataModule):
-            [(name, predicted)], [true] = datamodule.decode(y_hat).items(), datamodule.decode(y).values()
-        figure = Figure(figsize=(5, 5), layout="constrained")
-        axes = figure.add_subplot(aspect="equal")
-        axes.scatter(true, predicted, s=12, alpha=0.6)
-        ends = [min(true + predicted), max(true + predicted)]
-        axes.plot(ends, ends, color="black", linewidth=1, label="perfect")
-        axes.set(xlabel=f"true {name}", ylabel=f"predicted {name}")
-        axes.legend()
-        axes.grid(alpha=0.3)
+            true, predicted = datamodule.decode(y), datamodule.decode(y_hat)
+        else:
+            true, predicted = {"target": y.flatten().tolist()}, {"target": y_hat.flatten().tolist()}
+        figure = Figure(figsize=(5 * len(true), 5), layout="constrained")
+        for number, name in enumerate(true, start=1):
+            axes = figure.add_subplot(1, len(true), number, aspect="equal")
+            axes.scatter(true[name], predicted[name], s=12, alpha=0.6)
+            values = true[name] + predicted[name]
+            ends = [min(values), max(values)]
+            axes.plot(ends, ends, color="black", linewidth=1, label="perfect")
+            label = name.replace("$", r"\$")  # a dollar sign would start a formula
+            axes.set(xlabel=f"true {label}", ylabel=f"predicted {label}")
+            axes.legend()
+            axes.grid(alpha=0.3)
         return {"predicted": figure}

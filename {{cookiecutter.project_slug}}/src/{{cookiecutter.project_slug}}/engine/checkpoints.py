@@ -31,6 +31,7 @@ SECTIONS = (*BASES, "optimizer", "lr_scheduler")
 PARTS = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
 # Packages a checkpoint may import from; classes of others must be imported already.
 TRUSTED = {__name__.partition(".")[0], "lightning", "torch", "torchmetrics", "torchvision"}
+PLAIN = (bool, int, float, str, list, tuple, dict, type(None))  # what a config holds
 MALFORMED = (AttributeError, KeyError, TypeError)  # raised for content of another form
 UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # raised by torch.load
 
@@ -86,9 +87,13 @@ class Checkpoint(NamedTuple):
     def make(self, section: str, **changes: Any) -> Any:
         """Make the model or the datamodule as the config says, with some arguments changed."""
         made = self.config[section]
+        plain = {name: value for name, value in changes.items() if isinstance(value, PLAIN)}
+        objects = {name: value for name, value in changes.items() if name not in plain}
         parser = ArgumentParser(exit_on_error=False)
         parser.add_subclass_arguments(BASES[section], section, fail_untyped=False)
-        settings = made | {"init_args": made.get("init_args", {}) | changes}
+        # jsonargparse would compare an object, such as a DataFrame, to texts.
+        parser.add_instantiator(lambda kind, *args, **kwargs: kind(*args, **kwargs | objects), BASES[section])
+        settings = made | {"init_args": made.get("init_args", {}) | plain}
         with trusted_imports(self.config):
             return parser.instantiate_classes(parser.parse_object({section: settings}))[section]
 
@@ -107,11 +112,12 @@ class Run(NamedTuple):
     datamodule: Any
     checkpoint: Checkpoint
 
-    def predict(self, **data: Any) -> dict[str, list[Any]]:
-        """Predict for new data: `run.predict(path="new.csv")`.
+    def predict(self, path: Any = None, **data: Any) -> dict[str, list[Any]]:
+        """Predict for new data: `run.predict("new.csv")`.
 
         Args:
-            data: Settings of the datamodule to change.
+            path: Where the data are, as the datamodule's argument `path`; tables also take a DataFrame.
+            data: Other settings of the datamodule to change.
 
         Returns:
             The columns that `predict` on the command line writes after `row`.
@@ -121,7 +127,7 @@ class Run(NamedTuple):
         """
         if self.datamodule is None:
             raise InputError("the model was trained without a datamodule: call run.model instead")
-        datamodule = self.checkpoint.make("data", **data)
+        datamodule = self.checkpoint.make("data", **({} if path is None else {"path": path}), **data)
         self.checkpoint.restore_state(datamodule)
         datamodule.prepare_data()
         datamodule.setup("predict")

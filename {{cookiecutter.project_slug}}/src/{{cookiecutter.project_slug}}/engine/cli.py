@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from enum import Enum
 from importlib import import_module
@@ -29,6 +29,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from . import checkpoints, console, runs
+from .columns import ColumnsCSV
 from .curves import LearningCurves
 from .errors import InputError
 from .loggers import log_config
@@ -228,6 +229,7 @@ class CLI(LightningCLI):
             LearningCurves(),
             *self.own_callbacks,
             PredictionWriter(),
+            ColumnsCSV(),
             checkpoints.SaveConfig(self.made),
         ]
         # Lightning rejects a second one of these, and one that is switched off.
@@ -345,14 +347,48 @@ def as_input_error(error: BaseException | None) -> str | None:
     return None
 
 
-def run_cli(args: list[str] | None, facts: Sequence[str], callbacks: Sequence[Callback]) -> None:
-    """Run the command line; report a user's error in one line and exit with a non-zero status. See `CLI`."""
+class _DataCLI(CLI):
+    """The command line of `fit`, which makes the datamodule and stops there."""
+
+    def before_instantiate_classes(self) -> None:
+        pass
+
+    def instantiate_classes(self) -> None:
+        self._dump_config()
+        settings = self.config_dump["data"]
+        self.datamodule = checkpoints.Checkpoint(Path(), {"data": settings}, {}).make("data")
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+
+def run_on_data(args: list[str] | None, use: Callable[[Any], None]) -> None:
+    """Make the datamodule that `fit` would train on, and use it.
+
+    Args:
+        args: Options of `fit`; by default those of the process.
+        use: What to do with the datamodule.
+    """
     argv = sys.argv[1:] if args is None else args
+    with _errors_in_one_line(argv):
+        use(_DataCLI(["fit", *argv], (), ()).datamodule)
+
+
+def run_cli(args: list[str] | None, facts: Sequence[str], callbacks: Sequence[Callback]) -> None:
+    """Run the command line; see `CLI`."""
+    argv = sys.argv[1:] if args is None else args
+    with _errors_in_one_line(argv):
+        CLI(argv, facts, callbacks)
+
+
+@contextmanager
+def _errors_in_one_line(argv: Sequence[str]) -> Iterator[None]:
+    """Report a user's error in one line and exit with a non-zero status."""
     console.set_up()
     try:
         if not DEFAULT_CONFIG.exists() and not any(arg.startswith(("-c", "--config", "-h", "--help")) for arg in argv):
             raise InputError(f"no {DEFAULT_CONFIG} in this folder: go to the project's folder, or name a --config")
-        CLI(argv, facts, callbacks)
+        yield
     except Exception as error:
         if message := as_input_error(error):
             sys.exit(f"error: {message}")

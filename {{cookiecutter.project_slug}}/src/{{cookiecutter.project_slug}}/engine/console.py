@@ -12,8 +12,11 @@ from typing import Any
 from lightning.pytorch.callbacks import RichModelSummary
 from lightning.pytorch.utilities.model_summary import get_human_readable_count
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
+from .contract import DescribesColumns
+from .errors import InputError
 from .metrics import read_curves
 
 # Warnings of Lightning and PyTorch about what this project does on purpose, each with the reason.
@@ -70,6 +73,23 @@ def print_summary(folder: Path, tables: Sequence[Table]) -> None:
     for table in tables:
         console.print(table)
     console.print(str(folder), soft_wrap=True, highlight=False)
+
+
+def print_columns(datamodule: Any) -> None:
+    """Print how each column of a table is used, and the datamodule's `notes` if it has any.
+
+    Raises:
+        InputError: If the datamodule does not describe its columns.
+    """
+    if not isinstance(datamodule, DescribesColumns):
+        raise InputError(f"{type(datamodule).__name__} does not describe its columns; see engine/contract.py")
+    described = datamodule.describe()
+    table = Table(*described)
+    for row in zip(*described.values(), strict=True):
+        table.add_row(*(escape(str(cell)) for cell in row))
+    Console().print(table)
+    for note in getattr(datamodule, "notes", ()):
+        print(note)
 
 
 def result_table(folder: Path, title: str, monitor: str, mode: str) -> Table:

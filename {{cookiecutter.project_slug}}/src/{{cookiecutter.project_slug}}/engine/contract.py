@@ -23,3 +23,16 @@ class DecodesPredictions(Protocol):
             Columns by name, each with one value per row.
         """
         ...
+
+
+@runtime_checkable
+class DescribesColumns(Protocol):
+    """A datamodule of tables that says how it uses each column. Its description is written to `columns.csv`."""
+
+    def describe(self) -> dict[str, list[Any]]:
+        """Describe the columns.
+
+        Returns:
+            Columns of a table by name, each with one value per column of the data.
+        """
+        ...

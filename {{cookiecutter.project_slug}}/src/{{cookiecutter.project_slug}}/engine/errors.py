@@ -8,6 +8,12 @@ class InputError(ValueError):
     """A file, column, value or option cannot be used; the message says which one and what to do."""
 
 
+def listed(names: Sequence[Any], most: int = 12) -> str:
+    """Join names for a message; the rest of a long list is counted."""
+    shown = ", ".join(str(name) if len(str(name)) <= 40 else f"{str(name)[:40]}…" for name in names[:most])
+    return f"{shown} and {len(names) - most} more" if len(names) > most else shown
+
+
 def require_positive(part: str, **settings: float | Sequence[float] | None) -> None:
     """Reject settings that are not positive.
 

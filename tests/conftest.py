@@ -79,7 +79,7 @@ SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
         *(f"src/seed/engine/{name}.py" for name in ("mistakes", "report")),
         "src/seed/network.py",
     },
-    ("task", "language_model"): {"src/seed/data/text.py", "src/seed/network.py"},
+    ("task", "language_model"): {*(f"src/seed/data/{name}.py" for name in ("documents", "text")), "src/seed/network.py"},
     ("walkthrough", True): {
         "tests/test_walkthrough.py",
         "walkthrough/README.md",

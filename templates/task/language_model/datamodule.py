@@ -6,7 +6,7 @@ library. Your own text is a config change:
     --data.path my.txt
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +16,8 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from .data.text import Blocks, Prompt, Vocabulary, characters_of, map_tokens, read_pieces, text_files
+from .data.documents import find_documents
+from .data.text import Blocks, Prompt, Vocabulary, characters_of, map_tokens
 from .engine.errors import InputError, require_fractions, require_positive, require_same
 from .engine.predictions import plain_columns
 
@@ -25,7 +26,10 @@ class LitDataModule(LightningDataModule):
     """Blocks of a text and the same blocks shifted by one token; prompts, to predict.
 
     Args:
-        path: Text file in UTF-8, or a folder of .txt and .md files; by default the reference of Python.
+        path: Text file, or a folder of .txt and .md files, whose texts each start on a new line; by default the
+            reference of Python.
+        encoding: Encoding of your text, such as "latin-1" or "utf-16"; a byte order mark is no token.
+        field: Field with the text, for JSON lines (.jsonl); every record ends with a newline.
         tokens: The text's tokens: its characters or its bytes.
         block_size: Context length in tokens.
         batch_size: Blocks per step.
@@ -45,6 +49,8 @@ class LitDataModule(LightningDataModule):
     def __init__(
         self,
         path: str | None = None,
+        encoding: str = "utf-8",
+        field: str | None = None,
         tokens: Literal["characters", "bytes"] = "characters",
         block_size: int = 256,
         batch_size: int = 8,
@@ -61,6 +67,8 @@ class LitDataModule(LightningDataModule):
         self.save_hyperparameters()
         require_positive("data", batch_size=batch_size, block_size=block_size, temperature=temperature, top_k=top_k)
         self.path = path
+        self.encoding = encoding
+        self.field = field
         self.tokens = tokens
         self.block_size = block_size
         self.batch_size = batch_size
@@ -138,7 +146,8 @@ class LitDataModule(LightningDataModule):
     def corpus(self) -> Tensor:
         """All tokens of the text, of shape (tokens,)."""
         if self.path is not None:
-            return map_tokens(text_files(self.path), self.vocabulary, Path(self.cache_dir))
+            documents = find_documents(self.path, self.encoding, self.field)
+            return map_tokens(documents, self.vocabulary, Path(self.cache_dir))
         return torch.from_numpy(self.vocabulary.encode(_reference(), "the reference of Python"))
 
     @cached_property
@@ -161,7 +170,9 @@ class LitDataModule(LightningDataModule):
     @cached_property
     def fitted(self) -> dict[str, Any]:
         """What was found in the text, as plain values: checkpoints load with `weights_only=True`."""
-        pieces = [_reference()] if self.path is None else read_pieces(text_files(self.path))
+        pieces: Iterable[str] = [_reference()]
+        if self.path is not None:
+            pieces = find_documents(self.path, self.encoding, self.field).pieces()
         characters = characters_of(pieces) if self.tokens == "characters" else ""
         return {"settings": self._settings, "characters": characters}
 
@@ -173,7 +184,7 @@ class LitDataModule(LightningDataModule):
     @property
     def _settings(self) -> dict[str, Any]:
         """The settings that decide what the model sees."""
-        names = ("path", "tokens", "block_size", "val_fraction", "test_fraction")
+        names = ("path", "encoding", "field", "tokens", "block_size", "val_fraction", "test_fraction")
         return {name: getattr(self, name) for name in names}
 
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:

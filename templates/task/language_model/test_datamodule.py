@@ -1,6 +1,7 @@
 """The data: what is special about text."""
 
 import csv
+import json
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ import torch
 from examples import make_datamodule
 
 from lit_project import load_run
-from lit_project.data import text as data_text
+from lit_project.data import documents
 from lit_project.datamodule import LitDataModule
 from lit_project.engine.errors import InputError
 from lit_project.train import main
@@ -82,7 +83,7 @@ def test_bad_prompt_is_named(prompts: list[str], message: str) -> None:
         ("absent.txt", None, "no such file or folder"),
         ("empty.txt", "", "is empty"),
         ("short.txt", "x" * 1000, "1000 tokens leave 100 for the val split, which needs 257; lower --data.block_size"),
-        ("latin.txt", b"Gr\xf6sse " * 1000, "is not UTF-8: byte 3 is invalid"),
+        ("latin.txt", b"Gr\xf6sse " * 1000, r"is not UTF-8: byte 3 is invalid; name .* --data\.encoding"),
     ],
 )
 def test_bad_file_is_named(tmp_path: Path, name: str, content: str | bytes | None, message: str) -> None:
@@ -111,12 +112,12 @@ def test_texts_in_a_folder_are_joined_in_order(tmp_path: Path) -> None:
     _text(tmp_path / "deep", "c" * 500, "c.md")
     _text(tmp_path, "a" * 500, "a.txt")
     datamodule = make_datamodule(path=str(tmp_path), block_size=16, cache_dir=str(tmp_path / "cache"))
-    assert datamodule.vocabulary.decode(datamodule.corpus) == "a" * 500 + "b" * 500 + "c" * 500
+    assert datamodule.vocabulary.decode(datamodule.corpus) == "\n".join(["a" * 500, "b" * 500, "c" * 500])
 
 
 @pytest.mark.parametrize("tokens", ["characters", "bytes"])
 def test_tokens_decode_to_the_same_text(tmp_path: Path, tokens: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_text, "PIECE", 7)  # so that characters are cut in two
+    monkeypatch.setattr(documents, "PIECE", 7)  # so that characters are cut in two
     content = "".join(chr(point) for point in range(32, 1500)) + "数 🎉 שלום\r\n"
     settings = {"block_size": 16, "cache_dir": str(tmp_path / "cache")}
     datamodule = make_datamodule(path=_text(tmp_path, content), tokens=tokens, **settings)
@@ -124,10 +125,75 @@ def test_tokens_decode_to_the_same_text(tmp_path: Path, tokens: str, monkeypatch
 
 
 def test_invalid_byte_is_counted_across_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(data_text, "PIECE", 7)
+    monkeypatch.setattr(documents, "PIECE", 7)
     path = _text(tmp_path, "äöü".encode() * 10 + b"\xff")
     with pytest.raises(InputError, match="byte 61 is invalid"):
         make_datamodule(path=path, cache_dir=str(tmp_path / "cache"))
+
+
+@pytest.mark.parametrize("tokens", ["characters", "bytes"])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-32", "cp1252", "shift_jis"])
+def test_every_encoding_gives_the_same_tokens(
+    tmp_path: Path, encoding: str, tokens: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(documents, "PIECE", 7)
+    content = {"cp1252": "Größe €\0", "shift_jis": "日本語\0"}.get(encoding, "Größe 🎉\0") * 30
+    mark = "\ufeff" if encoding in ("utf-8", "utf-16-le") else ""  # the others write it themselves
+    path = _text(tmp_path, f"{mark}{content}".encode(encoding))
+    settings = {"encoding": encoding, "tokens": tokens, "block_size": 8, "cache_dir": str(tmp_path / "cache")}
+    datamodule = make_datamodule(path=path, **settings)
+    assert datamodule.vocabulary.decode(datamodule.corpus) == content
+
+
+@pytest.mark.parametrize(
+    ("encoding", "message"),
+    [
+        ("ascii", r"my\.txt is not ASCII: byte 3 is invalid; name its encoding with --data\.encoding"),
+        ("utf-16", r"my\.txt is not UTF-16: .*byte order mark|my\.txt is not UTF-16: .*BOM"),
+        ("utf-99", r"--data\.encoding utf-99: unknown; try utf-8, utf-16"),
+        ("base64", r"--data\.encoding base64: unknown"),
+    ],
+)
+def test_wrong_encoding_is_named(tmp_path: Path, encoding: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        make_datamodule(path=_text(tmp_path), encoding=encoding, cache_dir=str(tmp_path / "cache"))
+
+
+def test_json_lines_give_the_texts_of_a_field(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    records = [{"text": f"Größe {number}", "id": number} for number in range(50)]
+    lines = "\n\n".join(json.dumps(record) for record in records)  # without a newline at the end
+    _text(tmp_path, f"\ufeff{lines}", "a.jsonl")
+    _text(tmp_path, '{"text": "more\\n"}\r\n', "b.jsonl")
+    _text(tmp_path, "not read", "c.txt")
+    for piece in (7, 1 << 20):
+        monkeypatch.setattr(documents, "PIECE", piece)
+        settings = {"field": "text", "block_size": 16, "cache_dir": str(tmp_path / f"cache {piece}")}
+        datamodule = make_datamodule(path=str(tmp_path), **settings)
+        read = datamodule.vocabulary.decode(datamodule.corpus)
+        assert read == "".join(f"{record['text']}\n" for record in records) + "more\n"
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{", "line 3: not JSON, .*; fix or remove the line"),
+        ("[1]", "line 3: no text in a field 'text'; the line is no object"),
+        ('{"Text": "a", "id": 3}', r"line 3: no text in a field 'text'; the line has Text, id; .* --data\.field"),
+        ('{"text": null}', "line 3: no text in a field 'text'"),
+        (r'{"text": "\ud83d"}', "line 3: the field 'text' holds half a surrogate pair"),
+    ],
+)
+def test_bad_json_line_is_named(tmp_path: Path, line: str, message: str) -> None:
+    path = _text(tmp_path, "\n".join(['{"text": "a"}', "", line, ""]), "my.jsonl")
+    with pytest.raises(InputError, match=rf"my\.jsonl, {message}"):
+        make_datamodule(path=path, field="text", cache_dir=str(tmp_path / "cache"))
+
+
+def test_json_lines_need_a_field(tmp_path: Path) -> None:
+    path = _text(tmp_path, '{"text": "a"}\n', "my.jsonl")
+    for given in (path, str(tmp_path)):
+        with pytest.raises(InputError, match=r"JSON lines need --data\.field"):
+            make_datamodule(path=given, cache_dir=str(tmp_path / "cache"))
 
 
 def test_tokens_are_cached_until_the_text_changes(tmp_path: Path) -> None:
@@ -141,6 +207,15 @@ def test_tokens_are_cached_until_the_text_changes(tmp_path: Path) -> None:
     _text(tmp_path, "another text " * 200)
     make_datamodule(path=path, block_size=16, cache_dir=str(cache))
     assert len(list(cache.iterdir())) == 2
+    make_datamodule(path=path, block_size=16, cache_dir=str(cache), encoding="latin-1")
+    assert len(list(cache.iterdir())) == 3
+
+
+def test_how_the_text_is_read_belongs_to_the_checkpoint(tmp_path: Path) -> None:
+    settings = {"path": _text(tmp_path), "block_size": 16, "cache_dir": str(tmp_path / "cache")}
+    trained = make_datamodule(encoding="latin-1", **settings)
+    with pytest.raises(InputError, match=r"--data\.encoding utf-8: the checkpoint was trained with latin-1"):
+        LitDataModule(**settings).load_state_dict(trained.state_dict())
 
 
 def test_character_unseen_in_training_is_named(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ needs twice the size, and is removed. For characters and for bytes, it prints th
 - the first use, which reads the text and writes the tokens (characters read it twice: first for the vocabulary),
 - the second use, which finds the tokens in the cache,
 
-and the peak of the child's anonymous memory (`RssAnon` of /proc, polled) above what its imports take. Pages of the mapped
-file are not in it: the kernel drops them whenever memory is short. Linux only.
+and the peak of the child's anonymous memory (`RssAnon` of /proc, polled) above what its imports take. Pages of the
+mapped file are not in it: the kernel drops them whenever memory is short. Linux only.
 """
 
 import argparse

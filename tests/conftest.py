@@ -75,11 +75,14 @@ SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
         "src/seed/network.py",
     },
     ("task", "image_classification"): {
-        *(f"src/seed/data/{name}.py" for name in ("classes", "images", "split")),
+        *(f"src/seed/data/{name}.py" for name in ("classes", "images", "labels", "split")),
         *(f"src/seed/engine/{name}.py" for name in ("mistakes", "report")),
         "src/seed/network.py",
     },
-    ("task", "language_model"): {*(f"src/seed/data/{name}.py" for name in ("documents", "text")), "src/seed/network.py"},
+    ("task", "language_model"): {
+        *(f"src/seed/data/{name}.py" for name in ("documents", "text")),
+        "src/seed/network.py",
+    },
     ("walkthrough", True): {
         "tests/test_walkthrough.py",
         "walkthrough/README.md",

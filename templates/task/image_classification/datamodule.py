@@ -4,8 +4,10 @@ By default it is scikit-learn's digits: 1,797 handwritten ones, 8 x 8 pixels eac
 class, are a config change:
 
     --data.path my_images
+    --data.path my_images --data.labels labels.csv
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
@@ -19,9 +21,10 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from .data.classes import class_columns, require_every_class
-from .data.images import Images, Source, class_folders, find_images, read_image
-from .data.split import Splits, require_rows, require_rows_of_training, split_rows
+from .data.classes import class_columns
+from .data.images import START_METHOD, Images, Source, find_images, read_image
+from .data.labels import Label, file_labels, folder_labels, require_known_classes, split_images
+from .data.split import Splits, require_rows_of_training
 from .engine.errors import InputError, require_positive, require_same
 
 
@@ -29,7 +32,10 @@ class LitDataModule(LightningDataModule):
     """Normalized images and class numbers, with augmentation in training.
 
     Args:
-        path: Folder with one folder of images per class; by default the digits. To predict, any folder of images.
+        path: Folder with one folder of images per class, perhaps inside folders train, val and test; by default the
+            digits. To predict, any folder of images.
+        labels: CSV file with columns file (its path in the folder), label and perhaps split, instead of class folders.
+        balance: Whether to weight the loss by the inverse frequency of the classes in training.
         image_size: Width and height to scale and crop to, in pixels; by default 8 for the digits, 64 for a folder.
         grayscale: Whether to drop the colors.
         augment: Whether to rotate, shift, scale and (in color) jitter training images at random.
@@ -37,11 +43,12 @@ class LitDataModule(LightningDataModule):
         mean: Mean for normalization of values from 0 to 1, one for all channels or one for each.
         std: Standard deviation for normalization, likewise.
         skip_corrupt: Whether to leave out images that cannot be read.
-        num_workers: Worker processes that read images.
+        num_workers: Worker processes that read images. They import the script that runs, so guard a script of your own
+            with `if __name__ == "__main__":`.
         batch_size: Images per step.
         shuffle: Whether to reshuffle the training images every epoch.
-        val_fraction: Fraction of every class for validation.
-        test_fraction: Fraction of every class for the test.
+        val_fraction: Fraction of every class for validation, unless that split is given.
+        test_fraction: Fraction of every class for the test, unless that split is given.
         split_seed: Random seed of the split.
 
     Raises:
@@ -51,6 +58,8 @@ class LitDataModule(LightningDataModule):
     def __init__(
         self,
         path: str | None = None,
+        labels: str | None = None,
+        balance: bool = False,
         image_size: int | None = None,
         grayscale: bool = False,
         augment: bool = True,
@@ -68,7 +77,11 @@ class LitDataModule(LightningDataModule):
         super().__init__()
         self.save_hyperparameters()
         require_positive("data", batch_size=batch_size, image_size=image_size, std=std)
+        if labels is not None and path is None:
+            raise InputError(f"--data.labels {labels}: name the folder of the images with --data.path")
         self.path = path
+        self.labels = labels
+        self.balance = balance
         self.image_size = image_size
         self.grayscale = grayscale
         self.augment = augment
@@ -93,6 +106,11 @@ class LitDataModule(LightningDataModule):
         """Number of classes."""
         return len(self.fitted["classes"])
 
+    @property
+    def class_weights(self) -> list[float] | None:
+        """Weight of every class in the loss: its inverse frequency in training, 1 on average; None unless `balance`."""
+        return self.fitted.get("class_weights")
+
     def setup(self, stage: str) -> None:
         """Read every image once, to see that it can be read, and number its class."""
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -102,13 +120,13 @@ class LitDataModule(LightningDataModule):
             self.names = self._readable(list(self.found))
             return
         classes = self.fitted["classes"]
-        for label in sorted(set(self.labels.values()) - set(classes)):
-            raise InputError(f"{self.path}: class '{label}', unseen in training; known: {', '.join(classes)}")
-        self.names = self._readable(list(self.labels))
-        labels = [self.labels[name] for name in self.names]
-        for label in sorted(set(self.labels.values()) - set(labels)):
-            raise InputError(f"{self.path}: class '{label}' has no image that can be read")
-        self.y = torch.tensor([classes.index(label) for label in labels])
+        for label in sorted(_class_names(self.found_labels) - set(classes)):
+            raise InputError(f"{self.origin}: class '{label}', unseen in training; known: {', '.join(classes)}")
+        require_rows_of_training(self.fitted["images"], len(self.found_labels), self.origin, kind="images")
+        self.names = list(self.labeled)
+        self.y = torch.tensor([classes.index(label.name) for label in self.labeled.values()])
+        if stage == "fit":
+            self._tell()
 
     def train_dataloader(self) -> DataLoader:
         return self._loader("train", augment=self.augment, shuffle=self.shuffle)
@@ -135,7 +153,8 @@ class LitDataModule(LightningDataModule):
         """
         trained = dict(state_dict["settings"])
         if trained.pop("path") != self.path:  # another folder has its own split
-            trained = {name: trained[name] for name in ("image_size", "grayscale", "mean", "std")}
+            shared = ("image_size", "grayscale", "mean", "std", "balance")
+            trained = {name: value for name, value in trained.items() if name in shared}
             state_dict = state_dict | {"images": None}
         require_same(self._settings, trained)
         self.fitted = state_dict
@@ -175,41 +194,82 @@ class LitDataModule(LightningDataModule):
         return {f"digit {row}": Image.fromarray(digit) for row, digit in enumerate(pixels)}
 
     @cached_property
-    def labels(self) -> dict[str, str]:
-        """The class of every image by name."""
-        if self.path is not None:
-            return class_folders(self.path, list(self.found))
-        return dict(zip(self.found, map(str, self._digits.target), strict=True))
+    def found_labels(self) -> dict[str, Label]:
+        """The class of every image by name, and its split where it is given."""
+        if self.path is None:
+            return {name: Label(str(digit)) for name, digit in zip(self.found, self._digits.target, strict=True)}
+        labels = (
+            folder_labels(self.path, self.found)
+            if self.labels is None
+            else file_labels(self.labels, self.path, self.found)
+        )
+        require_known_classes(labels, self.origin)
+        return labels
+
+    @cached_property
+    def labeled(self) -> dict[str, Label]:
+        """The same without images that cannot be read."""
+        labels = {name: self.found_labels[name] for name in self._readable(list(self.found_labels))}
+        for label in sorted(_class_names(self.found_labels) - _class_names(labels)):
+            raise InputError(f"{self.origin}: class '{label}' has no image that can be read")
+        return labels
 
     @cached_property
     def splits(self) -> Splits:
-        """Row numbers of the three splits, stratified by class."""
-        origin = self.path or "the digits"
-        splits = split_rows(self.y, self.val_fraction, self.test_fraction, self.split_seed)
-        require_rows(splits, origin, kind="images")
-        require_every_class(splits, self.y, self.fitted["classes"], origin, kind="images")
-        require_rows_of_training(self.fitted["images"], len(self.labels), origin, kind="images")
-        return splits
+        """Row numbers of the three splits in `labeled`: as given, or at random, stratified by class."""
+        labels = list(self.labeled.values())
+        return split_images(labels, self.val_fraction, self.test_fraction, self.split_seed, self.origin)
 
     @cached_property
     def fitted(self) -> dict[str, Any]:
-        """Classes and image settings, as plain values: checkpoints load with `weights_only=True`."""
-        classes = sorted(set(self.labels.values()))
+        """What was found in the images, as plain values: checkpoints load with `weights_only=True`."""
+        classes = sorted(_class_names(self.found_labels))
         if len(classes) == 1:
-            raise InputError(f"{self.path} holds a single class, '{classes[0]}'; there must be two")
+            raise InputError(f"{self.origin} holds a single class, '{classes[0]}'; there must be two")
+        given = {label.split for label in self.found_labels.values()}
         return {
             "settings": self._settings,
-            "images": len(self.labels),
+            "images": None if {"val", "test"} <= given else len(self.found_labels),  # which a random split depends on
             "classes": classes,
+            "class_weights": self._inverse_frequencies() if self.balance else None,
             "in_channels": 1 if self.grayscale or self.path is None else 3,
             "image_size": self.image_size or (8 if self.path is None else 64),
         }
 
     @property
+    def origin(self) -> str:
+        """Name of the data in messages."""
+        return self.labels or self.path or "the digits"
+
+    @property
     def _settings(self) -> dict[str, Any]:
         """The settings that decide what the model sees."""
-        names = ("path", "image_size", "grayscale", "mean", "std", "val_fraction", "test_fraction", "split_seed")
-        return {name: getattr(self, name) for name in names}
+        images = ("path", "labels", "balance", "image_size", "grayscale", "mean", "std")
+        return {name: getattr(self, name) for name in (*images, "val_fraction", "test_fraction", "split_seed")}
+
+    @property
+    def _class_sizes(self) -> Counter[str]:
+        """Number of training images by class."""
+        labels = list(self.labeled.values())
+        return Counter(labels[row].name for row in self.splits["train"].tolist())
+
+    def _inverse_frequencies(self) -> list[float]:
+        """One over the number of training images of every class, with a mean of 1."""
+        inverse = [1 / size for _, size in sorted(self._class_sizes.items())]
+        return [value * len(inverse) / sum(inverse) for value in inverse]
+
+    def _tell(self) -> None:
+        """Say what a user may not know: which images are left out, and that classes are uneven."""
+        unlabeled = [name for name in self.found if name not in self.found_labels]
+        if unlabeled:
+            rank_zero_info(f"{self.origin}: left out {len(unlabeled)} images without a class, such as {unlabeled[0]}")
+        (large, most), *_, (small, fewest) = self._class_sizes.most_common()
+        if most > 3 * fewest and not self.balance:
+            total = len(self.splits["train"])
+            rank_zero_info(
+                f"classes are uneven: {most / total:.1%} of the training images are '{large}', {fewest / total:.1%} "
+                f"'{small}'; --data.balance true weights the loss"
+            )
 
     @cached_property
     def _digits(self) -> Any:
@@ -236,9 +296,11 @@ class LitDataModule(LightningDataModule):
     def _flaw(self, name: str) -> str | None:
         """Say why an image cannot be read, if it cannot."""
         try:
-            self.read(self.found[name])
+            read_image(self.found[name], channels=1, size=8)  # small, which is fastest for a JPEG
         except UnidentifiedImageError:
             return "not an image, or a damaged one"
+        except Image.DecompressionBombError:
+            return "more than 179 million pixels, which Pillow refuses as a decompression bomb"
         except Exception as error:  # Pillow's readers raise almost anything
             return f"this image cannot be read, {error}"
         return None
@@ -258,5 +320,10 @@ class LitDataModule(LightningDataModule):
             batch_size=self.batch_size,
             num_workers=self.num_workers,
             persistent_workers=self.num_workers > 0,
+            multiprocessing_context=START_METHOD if self.num_workers else None,
             **options,
         )
+
+
+def _class_names(labels: dict[str, Label]) -> set[str]:
+    return {label.name for label in labels.values()}

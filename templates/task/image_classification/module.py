@@ -3,8 +3,10 @@
 Devices, loops, files and loggers are the Trainer's, set in `configs/`.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
+import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
@@ -21,6 +23,7 @@ class LitModel(LightningModule):
     Args:
         in_channels: Color channels; taken from the data on the command line.
         num_classes: Number of classes; taken from the data.
+        class_weights: Weight of every class in the loss; taken from the data.
         network: "residual", or a classifier of torchvision, such as "resnet18".
         weights: Pretrained torchvision weights to start from, such as "DEFAULT".
         width: Channels of the first block of "residual".
@@ -35,6 +38,7 @@ class LitModel(LightningModule):
         self,
         in_channels: int = 1,
         num_classes: int = 10,
+        class_weights: Sequence[float] | None = None,
         network: str = "residual",
         weights: str | None = None,
         width: int = 32,
@@ -51,7 +55,7 @@ class LitModel(LightningModule):
         self.schedule = schedule
         self.warmup = warmup
         self.network = make_network(network, in_channels, num_classes, width, depth, weights)
-        self.criterion = nn.CrossEntropyLoss()
+        self.criterion = nn.CrossEntropyLoss(weight=None if class_weights is None else torch.tensor(class_weights))
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(num_classes, average="micro"),

@@ -28,6 +28,6 @@ def test_report_shows_confusions_and_mistakes() -> None:
     assert sorted(numbers)[:90] == [0] * 89 + [1]
     [axes] = figures["mistakes"].axes
     name = datamodule.names[int(rows[5])]
-    assert axes.get_title().startswith(f"{name}\n{datamodule.labels[name]} → ")
+    assert axes.get_title().startswith(f"{name}\n{datamodule.labeled[name].name} → ")
     shown = torch.as_tensor(axes.images[0].get_array()).squeeze()
     assert torch.equal(shown, datamodule.read(datamodule.found[name])[0])

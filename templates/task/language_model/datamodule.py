@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .data.documents import find_documents
-from .data.text import Blocks, Prompt, Vocabulary, characters_of, map_tokens
+from .data.text import Blocks, Prompt, Shuffle, Vocabulary, characters_of, map_tokens
 from .engine.errors import InputError, require_fractions, require_positive, require_same
 from .engine.predictions import plain_columns
 
@@ -189,7 +189,8 @@ class LitDataModule(LightningDataModule):
 
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         # No worker processes: a block is a few hundred numbers, and handing them over would cost more.
-        return DataLoader(self.blocks[split], batch_size=self.batch_size, shuffle=shuffle)
+        blocks = self.blocks[split]
+        return DataLoader(blocks, batch_size=self.batch_size, sampler=Shuffle(blocks) if shuffle else None)
 
 
 def _only(batch: list[Prompt]) -> Prompt:

@@ -3,13 +3,16 @@
 import csv
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from examples import make_datamodule
+from torch.utils.data import RandomSampler
 
 from lit_project import load_run
 from lit_project.data import documents
+from lit_project.data.text import Shuffle
 from lit_project.datamodule import LitDataModule
 from lit_project.engine.errors import InputError
 from lit_project.train import main
@@ -212,7 +215,7 @@ def test_tokens_are_cached_until_the_text_changes(tmp_path: Path) -> None:
 
 
 def test_how_the_text_is_read_belongs_to_the_checkpoint(tmp_path: Path) -> None:
-    settings = {"path": _text(tmp_path), "block_size": 16, "cache_dir": str(tmp_path / "cache")}
+    settings: dict[str, Any] = {"path": _text(tmp_path), "block_size": 16, "cache_dir": str(tmp_path / "cache")}
     trained = make_datamodule(encoding="latin-1", **settings)
     with pytest.raises(InputError, match=r"--data\.encoding utf-8: the checkpoint was trained with latin-1"):
         LitDataModule(**settings).load_state_dict(trained.state_dict())
@@ -225,6 +228,14 @@ def test_character_unseen_in_training_is_named(tmp_path: Path) -> None:
     new.load_state_dict(trained.state_dict())
     with pytest.raises(InputError, match=r"my\.txt holds 'x', which is not in the training text"):
         new.setup("test")
+
+
+def test_blocks_are_shuffled_like_those_of_a_stock_loader() -> None:
+    orders = []
+    for sampler in (Shuffle(range(100_000)), RandomSampler(range(100_000))):
+        torch.manual_seed(0)
+        orders.append([*sampler, *sampler])
+    assert orders[0] == orders[1]
 
 
 def test_corpus_stays_on_disk(tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from .data.classes import class_columns
-from .data.images import START_METHOD, Images, Source, find_images, read_image
+from .data.images import ImageLoader, Images, Source, find_images, read_image
 from .data.labels import Label, file_labels, folder_labels, require_known_classes, split_images
 from .data.split import Splits, require_rows_of_training
 from .engine.errors import InputError, require_positive, require_same
@@ -259,10 +259,14 @@ class LitDataModule(LightningDataModule):
         return [value * len(inverse) / sum(inverse) for value in inverse]
 
     def _tell(self) -> None:
-        """Say what a user may not know: which images are left out, and that classes are uneven."""
+        """Say which splits are given, how many images are left out, and whether classes are uneven."""
+        given = {label.split for label in self.found_labels.values()} - {None}
+        if given:
+            rank_zero_info(f"splits given by {self.origin}: {', '.join(name for name in self.splits if name in given)}")
         unlabeled = [name for name in self.found if name not in self.found_labels]
         if unlabeled:
-            rank_zero_info(f"{self.origin}: left out {len(unlabeled)} images without a class, such as {unlabeled[0]}")
+            count = f"{len(unlabeled)} of {len(self.found)}"
+            rank_zero_info(f"left out {count} images, which have no class in {self.origin}, such as {unlabeled[0]}")
         (large, most), *_, (small, fewest) = self._class_sizes.most_common()
         if most > 3 * fewest and not self.balance:
             total = len(self.splits["train"])
@@ -299,8 +303,6 @@ class LitDataModule(LightningDataModule):
             read_image(self.found[name], channels=1, size=8)  # small, which is fastest for a JPEG
         except UnidentifiedImageError:
             return "not an image, or a damaged one"
-        except Image.DecompressionBombError:
-            return "more than 179 million pixels, which Pillow refuses as a decompression bomb"
         except Exception as error:  # Pillow's readers raise almost anything
             return f"this image cannot be read, {error}"
         return None
@@ -314,15 +316,8 @@ class LitDataModule(LightningDataModule):
     def _batches(
         self, rows: Sequence[int], labels: Tensor | None = None, augment: bool = False, **options: Any
     ) -> DataLoader:
-        images = [self.found[self.names[row]] for row in rows]
-        return DataLoader(
-            Images(images, self.transform(augment), labels),
-            batch_size=self.batch_size,
-            num_workers=self.num_workers,
-            persistent_workers=self.num_workers > 0,
-            multiprocessing_context=START_METHOD if self.num_workers else None,
-            **options,
-        )
+        images = Images([self.found[self.names[row]] for row in rows], self.transform(augment), labels)
+        return ImageLoader(images, self.num_workers, batch_size=self.batch_size, **options)
 
 
 def _class_names(labels: dict[str, Label]) -> set[str]:

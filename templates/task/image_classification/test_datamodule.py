@@ -100,6 +100,19 @@ def test_bad_image_is_named(tmp_path: Path, content: Callable[[bytes], bytes], m
         ("hollow", ["cat/1.png", "dog/notes.txt"], "dog holds no image"),
         ("single", ["cat/1.png", "cat/2.png"], "holds a single class, 'cat'; there must be two"),
         ("few", ["cat/1.png", "dog/2.png"], "2 images leave 0 for the val split"),
+        ("mixed", ["train/cat/1.png", "dog/1.png"], "the split 'train' beside 'dog'; keep either splits or classes"),
+        (
+            "direct",
+            ["train/1.png", "test/1.png"],
+            "in no class; .* if 'test' is a class, rename the folder or give --data",
+        ),
+        ("bare", ["val/cat/1.png", "test/dog/1.png"], "holds no training images; add the split train"),
+        (
+            "new",
+            ["train/cat/1.png", "test/dog/1.png"],
+            "class 'dog' of test/dog/1.png has no training images; add some",
+        ),
+        ("gap", ["train/cat/1.png", "train/dog/notes.txt"], "dog holds no image"),
     ],
 )
 def test_bad_folder_is_named(tmp_path: Path, name: str, files: list[str] | None, message: str) -> None:
@@ -121,6 +134,123 @@ def test_folder_to_predict_needs_images(tmp_path: Path) -> None:
     new.load_state_dict(trained.state_dict())
     with pytest.raises(InputError, match="empty: no image in this folder or below it"):
         new.setup("predict")
+
+
+def _splits(datamodule: LitDataModule) -> dict[str, set[str]]:
+    """Return the names of the images in every split."""
+    return {split: {datamodule.names[int(row)] for row in rows} for split, rows in datamodule.splits.items()}
+
+
+def _split_folder(folder: Path, **counts: int) -> Path:
+    """Write images into a folder per split, and in it one per class."""
+    for split, count in counts.items():
+        _folder(folder / "of" / split, count=count).rename(folder / split)
+    shutil.rmtree(folder / "of")
+    return folder
+
+
+def test_given_splits_are_used_as_they_are(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = _split_folder(tmp_path / "my images", train=6, Validation=2, test=3)
+    datamodule = make_datamodule(path=str(path))
+    assert datamodule.fitted["classes"] == list(COLORS)
+    for split, names in _splits(datamodule).items():
+        assert {name.split("/")[0] for name in names} == {"Validation" if split == "val" else split}
+    assert {split: len(rows) for split, rows in datamodule.splits.items()} == {"train": 18, "val": 6, "test": 9}
+    assert "my images: train, val, test" in caplog.text
+
+
+def test_missing_splits_are_taken_from_train(tmp_path: Path) -> None:
+    path = _split_folder(tmp_path, train=7, test=1)
+    splits = _splits(make_datamodule(path=str(path)))
+    assert {split: len(names) for split, names in splits.items()} == {"train": 18, "val": 3, "test": 3}
+    assert {name.split("/")[1] for name in splits["val"]} == set(COLORS)
+    assert all(name.startswith("test/") == (split == "test") for split, names in splits.items() for name in names)
+
+
+LABELS = "file;label;split\nred/0.png;warm;train\nred/2.png;warm;valid\n./red/4.png;warm;Test\n"
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content"),
+    [
+        ("utf-8-sig", LABELS + "blue\\0.png;cold;train\n\nblue/2.png;cold;val\nblue/4.png;cold;test\n"),
+        ("utf-8", LABELS.replace(";", "\t") + 'blue/0.png\t"cold"\ttrain\nblue/2.png\tcold\ttrain\n'),
+        ("utf-8", (LABELS + "blue/0.png;cold;train\n").replace("label", "Species").replace(";", ",")),
+    ],
+    ids=["semicolons and a byte order mark", "tabs", "commas"],
+)
+def test_labels_come_from_a_file(tmp_path: Path, encoding: str, content: str, caplog: pytest.LogCaptureFixture) -> None:
+    path, labels = _folder(tmp_path), tmp_path / "my labels.csv"
+    labels.write_text(content, encoding)
+    datamodule = make_datamodule(path=str(path), labels=str(labels))
+    assert datamodule.fitted["classes"] == ["cold", "warm"]
+    splits = _splits(datamodule)
+    assert [name for names in splits.values() for name in names if name.startswith("red")] == [
+        *("red/0.png", "red/2.png", "red/4.png")
+    ]
+    assert f"left out {21 - len(datamodule.names)} of 21 images, which have no class in" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "is empty"),
+        (b"file,label\n", "holds a header, but no labels"),
+        (b"red/0.png,red\n", "has no header; put one above its first line, such as file,label"),
+        (b"file,a,b\nred/0.png,1,2\n", "which column holds the classes. Name it label; there are file, a, b"),
+        (b"file,label\nred/0.png,red\nred/99.png,red\n", r"line 3: no image 'red/99\.png' in .*; fix or remove"),
+        (b"file,label\nred/0.png,red\nred/0.png,blue\n", r"line 3 names 'red/0\.png' again; remove one"),
+        (b"file,label\nred/0.png,\n", r"line 2: 'red/0\.png' has no label; fill it in, or remove the line"),
+        (b"file,label\nred/0.png\n", "line 2: 1 cells below a header of 2"),
+        (b"file,label,split\nred/0.png,red,dev\n", "line 2: 'dev' is no split; write train, val or test"),
+        (b'file,label\n"red/0.png,red\n', "line 2: unexpected end of data; fix the line"),
+        (b"\xff\xfef\0", "is not UTF-8; save it as CSV in UTF-8"),
+        (None, "--data.labels .*: No such file"),
+    ],
+)
+def test_bad_labels_are_named(tmp_path: Path, content: bytes | None, message: str) -> None:
+    path, labels = _folder(tmp_path), tmp_path / "labels.csv"
+    if content is not None:
+        labels.write_bytes(content)
+    with pytest.raises(InputError, match=rf"labels\.csv.*{message}|{message}"):
+        make_datamodule(path=str(path), labels=str(labels))
+    with pytest.raises(InputError, match=r"labels\.csv: name the folder of the images with --data\.path"):
+        LitDataModule(labels=str(labels))
+
+
+def test_rare_classes_weigh_more_on_request(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = _folder(tmp_path, count=20)
+    for file in [*(path / "red").rglob("*.png")][4:]:
+        file.unlink()
+    assert make_datamodule(path=str(path)).class_weights is None
+    assert "46.7% of the training images are 'blue', 6.7% 'red'; --data.balance true weights the loss" in caplog.text
+    balanced = make_datamodule(path=str(path), balance=True)
+    sizes = balanced.y[balanced.splits["train"]].bincount()
+    weights = torch.tensor(balanced.class_weights)
+    torch.testing.assert_close(weights * sizes, (weights * sizes)[:1].expand(3))
+    assert weights.mean() == pytest.approx(1)
+    restored = LitDataModule(path=str(tmp_path), balance=True)  # other images keep the weights of the training
+    restored.load_state_dict(balanced.state_dict())
+    assert restored.class_weights == balanced.class_weights
+
+
+@pytest.mark.parametrize("option", [{"labels": "other.csv"}, {"balance": True}])
+def test_data_options_belong_to_the_checkpoint(tmp_path: Path, option: dict[str, Any]) -> None:
+    path = str(_folder(tmp_path))
+    with pytest.raises(InputError, match=rf"--data\.{next(iter(option))} .*: the checkpoint was trained with"):
+        LitDataModule(path=path, **option).load_state_dict(make_datamodule(path=path).state_dict())
+
+
+def test_workers_give_the_same_batches(tmp_path: Path) -> None:
+    path = str(_folder(tmp_path))
+    epochs: list[list[torch.Tensor]] = []
+    for num_workers in (0, 1):
+        torch.manual_seed(0)
+        loader = make_datamodule(path=path, batch_size=4, num_workers=num_workers).train_dataloader()
+        epochs.append([x for _ in range(2) for x, y in loader])
+    assert len(epochs[0]) == len(epochs[1])
+    assert all(torch.equal(alone, worker) for alone, worker in zip(*epochs, strict=True))
+    assert loader.multiprocessing_context.get_start_method() in ("forkserver", "spawn")
 
 
 def test_class_unseen_in_training_is_named(tmp_path: Path) -> None:
@@ -158,6 +288,19 @@ def test_hidden_files_are_skipped(tmp_path: Path) -> None:
     path = _folder(tmp_path)
     (path / "red" / "._0.png").write_bytes(b"what macOS leaves in archives")
     shutil.copytree(path / "red", path / ".ipynb_checkpoints")
+    assert len(make_datamodule(path=str(path)).names) == 21
+
+
+def test_links_that_lead_back_are_not_followed(tmp_path: Path) -> None:
+    path = _folder(tmp_path)
+    (path / "red" / "more").rename(tmp_path / "elsewhere")
+    try:
+        (path / "red" / "linked").symlink_to("../../elsewhere")
+    except OSError:
+        pytest.skip("needs a system that allows links")
+    for name in COLORS:
+        for link in range(3):  # each doubles the paths at every level
+            (path / name / f"up{link}").symlink_to("..")
     assert len(make_datamodule(path=str(path)).names) == 21
 
 
@@ -216,6 +359,27 @@ def test_every_image_mode_is_read_alike(tmp_path: Path) -> None:
             x = read_image(_saved(tmp_path, image, suffix), channels, 4)
             assert (x.shape, x.dtype) == ((channels, 4, 4), torch.uint8)
             assert (x.int() - value).abs().max() <= 1, (image.mode, suffix)
+
+
+def test_animations_give_their_first_frame(tmp_path: Path) -> None:
+    first, second = Image.new("RGB", (8, 8), COLORS["red"]), Image.new("RGB", (8, 8), COLORS["blue"])
+    for suffix in (".gif", ".png", ".tif", ".webp"):
+        x = read_image(_saved(tmp_path, first, suffix, save_all=True, append_images=[second]), channels=3, size=4)
+        assert (x.float().mean(dim=(1, 2)) - torch.tensor(COLORS["red"])).abs().max() < 5, suffix
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 5000), (10_000, 10_000)])  # the last is more than Pillow likes
+def test_every_size_is_read(tmp_path: Path, size: tuple[int, int], recwarn: pytest.WarningsRecorder) -> None:
+    x = read_image(_saved(tmp_path, Image.new("1", size, 1)), channels=3, size=8)
+    assert (x.shape, int(x.min())) == ((3, 8, 8), 255)
+    assert not recwarn.list
+
+
+def test_decompression_bomb_is_refused(tmp_path: Path) -> None:
+    path = _folder(tmp_path)
+    Image.new("1", (14_000, 14_000)).save(path / "red" / "0.png")
+    with pytest.raises(InputError, match=r"red.0\.png: .* 14000 x 14000 pixels are more than 178,956,970"):
+        make_datamodule(path=str(path))
 
 
 def test_images_are_rotated_by_exif(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 import torch
 from examples import make_batch, make_model
 from torch import Tensor
+from torch.nn.functional import cross_entropy
 from torchvision import models
 
 from lit_project.engine.errors import InputError
@@ -26,6 +27,15 @@ def test_prediction_needs_no_target() -> None:
     x, _ = make_batch()
     model = make_model().eval()
     assert torch.equal(model.predict_step(x, 0), model(x))
+
+
+def test_class_weights_weigh_the_loss() -> None:
+    x, y = make_batch()
+    weights = torch.linspace(0.1, 1.9, 10)
+    torch.manual_seed(0)
+    model = LitModel(width=8, lr=0.01, class_weights=weights.tolist())
+    each = cross_entropy(make_model()(x), y, reduction="none")
+    torch.testing.assert_close(model.training_step((x, y), 0), (weights[y] * each).sum() / weights[y].sum())
 
 
 @pytest.fixture

@@ -180,9 +180,9 @@ def test_json_lines_give_the_texts_of_a_field(tmp_path: Path, monkeypatch: pytes
     ("line", "message"),
     [
         ("{", "line 3: not JSON, .*; fix or remove the line"),
-        ("[1]", "line 3: no text in a field 'text'; the line is no object"),
-        ('{"Text": "a", "id": 3}', r"line 3: no text in a field 'text'; the line has Text, id; .* --data\.field"),
-        ('{"text": null}', "line 3: no text in a field 'text'"),
+        ("[1]", "line 3: no field 'text'; the line is no object"),
+        ('{"Text": "a", "id": 3}', r"line 3: no field 'text'; the line has Text, id; .* --data\.field"),
+        ('{"text": null}', "line 3: the field 'text' holds no string"),
         (r'{"text": "\ud83d"}', "line 3: the field 'text' holds half a surrogate pair"),
     ],
 )

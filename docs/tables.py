@@ -72,13 +72,14 @@ class Case:
     def longer(self) -> tuple[str, ...]:
         """Options of the longer runs; larger batches where there are many rows, to finish in seconds."""
         many = self.shape[0] > MANY_ROWS and "--data.batch_size" not in self.options
-        return (*LONG, "--data.batch_size", "100") if many else LONG
+        return (*LONG, "--data.batch_size", str(max(100, self.shape[0] // 200))) if many else LONG
 
     @property
     def steps(self) -> float:
         """Roughly how many optimizer steps all its runs take."""
         batch, epochs = (10, 5) if self.task == "regression" else (32, 20)
-        longer = (50 if self.task == "classification" else 100) / (100 if self.shape[0] > MANY_ROWS else batch)
+        larger = max(100, self.shape[0] // 200) if self.shape[0] > MANY_ROWS else batch
+        longer = (50 if self.task == "classification" else 100) / larger
         return self.shape[0] * (epochs / batch + longer)
 
     @property
@@ -703,7 +704,8 @@ def build(records: Sequence[dict[str, Any]]) -> str:
         results_table(records, "classification"),
         "## Why some commands have options",
         table(["table", "options", "reason"], reasons),
-        f"Tables of more than {MANY_ROWS:,} rows are trained for 50 epochs with `--data.batch_size 100`.",
+        f"Tables of more than {MANY_ROWS:,} rows are trained for 50 epochs with `--data.batch_size 100` or, if that is "
+        "more, a two-hundredth of the rows.",
         "## Refused",
         table(["table", "command", "the line it prints"], refusals) if refusals else "None.",
     ]

@@ -40,6 +40,11 @@ NOISE = re.compile(
 )
 
 
+def quoted(words: Sequence[str]) -> str:
+    """Write words of a command line as typed."""
+    return " ".join(f'"{word}"' if re.search(r"[\s()']", word) else word for word in words)
+
+
 @dataclass(frozen=True)
 class Case:
     """A table and what is asked of it.
@@ -89,8 +94,7 @@ class Case:
 
     def command(self, options: Sequence[str] = ()) -> str:
         """Return the options of the command as typed."""
-        words = ["--data.path", Path(self.path).name, "--data.target", self.target, *options]
-        return " ".join(f'"{word}"' if re.search(r"[\s()']", word) else word for word in words)
+        return quoted(["--data.path", Path(self.path).name, "--data.target", self.target, *options])
 
 
 PENGUINS = "palmerpenguins==0.1.6"
@@ -609,7 +613,7 @@ def results_table(records: Sequence[dict[str, Any]], task: str) -> str:
         facts = record.get("facts", {})
         row = [
             case.name,
-            f"`{' '.join(record['options'])}`" if record["options"] else "",
+            f"`{quoted(record['options'])}`" if record["options"] else "",
             f"{facts.get('train', 0):,}, {facts.get('test', 0):,}",
         ]
         if task == "classification":
@@ -671,7 +675,7 @@ def build(records: Sequence[dict[str, Any]]) -> str:
         if record["said"] and not record["refusal"]
     ]
     reasons = [
-        [case.name, f"`{' '.join(case.options)}`", case.why] for case in CASES if case.options and case.name in first
+        [case.name, f"`{quoted(case.options)}`", case.why] for case in CASES if case.options and case.name in first
     ]
     parts = [
         "# Tables that nobody prepared",

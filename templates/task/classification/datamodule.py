@@ -94,7 +94,7 @@ class LitDataModule(TabularDataModule):
         return {"classes": classes, "class_counts": counts.tolist()}
 
     def target_notes(self) -> list[str]:
-        return [f"classes of the training rows: {shares(self.fitted['classes'], self.fitted['class_counts'])}"]
+        return [shares(self.fitted["classes"], self.fitted["class_counts"], self.balance)]
 
     def strata(self) -> Tensor:
         """Stratify the split by class."""

@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
-from .data.classes import class_columns
+from .data.classes import balanced_weights, class_columns, shares
 from .data.images import ImageLoader, Images, Source, find_images, read_image
 from .data.labels import Label, file_labels, folder_labels, require_known_classes, split_images
 from .data.split import Splits, require_rows_of_training
@@ -108,8 +108,8 @@ class LitDataModule(LightningDataModule):
 
     @property
     def class_weights(self) -> list[float] | None:
-        """Weight of every class in the loss: its inverse frequency in training, 1 on average; None unless `balance`."""
-        return self.fitted.get("class_weights")
+        """Weight of every class in the loss; None for equal weights."""
+        return balanced_weights(self.fitted["class_counts"]) if self.balance else None
 
     def setup(self, stage: str) -> None:
         """Read every image once, to see that it can be read, and number its class."""
@@ -231,7 +231,7 @@ class LitDataModule(LightningDataModule):
             "settings": self._settings,
             "images": None if {"val", "test"} <= given else len(self.found_labels),  # which a random split depends on
             "classes": classes,
-            "class_weights": self._inverse_frequencies() if self.balance else None,
+            "class_counts": [self._class_sizes[name] for name in classes],
             "in_channels": 1 if self.grayscale or self.path is None else 3,
             "image_size": self.image_size or (8 if self.path is None else 64),
         }
@@ -253,13 +253,8 @@ class LitDataModule(LightningDataModule):
         labels = list(self.labeled.values())
         return Counter(labels[row].name for row in self.splits["train"].tolist())
 
-    def _inverse_frequencies(self) -> list[float]:
-        """One over the number of training images of every class, with a mean of 1."""
-        inverse = [1 / size for _, size in sorted(self._class_sizes.items())]
-        return [value * len(inverse) / sum(inverse) for value in inverse]
-
     def _tell(self) -> None:
-        """Say which splits are given, how many images are left out, and whether classes are uneven."""
+        """Say which splits are given, how many images are left out, and how frequent the classes are."""
         given = {label.split for label in self.found_labels.values()} - {None}
         if given:
             rank_zero_info(f"splits given by {self.origin}: {', '.join(name for name in self.splits if name in given)}")
@@ -267,13 +262,7 @@ class LitDataModule(LightningDataModule):
         if unlabeled:
             count = f"{len(unlabeled)} of {len(self.found)}"
             rank_zero_info(f"left out {count} images, which have no class in {self.origin}, such as {unlabeled[0]}")
-        (large, most), *_, (small, fewest) = self._class_sizes.most_common()
-        if most > 3 * fewest and not self.balance:
-            total = len(self.splits["train"])
-            rank_zero_info(
-                f"classes are uneven: {most / total:.1%} of the training images are '{large}', {fewest / total:.1%} "
-                f"'{small}'; --data.balance true weights the loss"
-            )
+        rank_zero_info(shares(self.fitted["classes"], self.fitted["class_counts"], self.balance, kind="images"))
 
     @cached_property
     def _digits(self) -> Any:

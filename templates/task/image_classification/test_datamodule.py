@@ -202,7 +202,7 @@ def test_labels_come_from_a_file(tmp_path: Path, encoding: str, content: str, ca
         (b"file,label\nred/0.png,red\nred/0.png,blue\n", r"line 3 names 'red/0\.png' again; remove one"),
         (b"file,label\nred/0.png,\n", r"line 2: 'red/0\.png' has no label; fill it in, or remove the line"),
         (b"file,label\nred/0.png\n", "line 2: 1 cells below a header of 2"),
-        (b"file,label,split\nred/0.png,red,dev\n", "line 2: 'dev' is no split; write train, val or test"),
+        (b"file,label,split\nred/0.png,red,half\n", "line 2: 'half' is no split; write train, val or test"),
         (b'file,label\n"red/0.png,red\n', "line 2: unexpected end of data; fix the line"),
         (b"\xff\xfef\0", "is not UTF-8; save it as CSV in UTF-8"),
         (None, "--data.labels .*: No such file"),

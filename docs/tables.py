@@ -277,7 +277,7 @@ CASES = [
         "regression", "infl", (203, 14), "an Excel file of the old kind",
     ),
     Case(
-        "flights", VEGA, "package/data/flights-200k.arrow", "US government", "regression", "delay", (200000, 3),
+        "flights", VEGA, "package/data/flights-200k.arrow", "not stated", "regression", "delay", (200000, 3),
         "an Arrow file of 200,000 rows; hardly anything to learn from",
         ("--data.batch_size", "1000"), "without it, an epoch has 14,000 steps",
     ),
@@ -441,7 +441,7 @@ def baselines(run: Any, task: str) -> dict[str, Any]:
 
     datamodule = run.datamodule
     datamodule.setup("fit")
-    features, target = datamodule.columns
+    features, [target] = datamodule.columns
     frame = datamodule.table.frame
     categorical = set(getattr(datamodule, "categorical", None) or ())
     columns, numbers, texts = [], [], []

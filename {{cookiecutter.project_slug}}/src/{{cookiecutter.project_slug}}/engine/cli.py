@@ -286,21 +286,25 @@ class CLI(LightningCLI):
     def after_fit(self) -> None:
         best = self.config[self.subcommand].best_checkpoint
         title = f"epochs: {self.trainer.current_epoch}, steps: {self.trainer.global_step}"
-        self._print_summary(console.result_table(self.root / self.run_name, title, best.monitor, best.mode))
+        folder = self.root / self.run_name
+        self._print_summary(
+            console.result_table(folder, title, best.monitor, best.mode),
+            console.advice(folder, best.monitor, best.mode),
+        )
 
     def after_validate(self) -> None:
         self._print_summary()
 
     after_test = after_predict = after_validate
 
-    def _print_summary(self, *tables: Any) -> None:
+    def _print_summary(self, *parts: Any) -> None:
         folder = runs.folder_of(self.trainer)
         if folder is None or not self.trainer.is_global_zero:
             return
         for logger in self.trainer.loggers:
             if finish := getattr(getattr(logger, "experiment", None), "finish", None):
                 finish()  # let Weights & Biases print its summary first
-        console.print_summary(folder, tables)
+        console.print_summary(folder, [part for part in parts if part is not None])
 
 
 def _split_options(argv: Sequence[str], prefixes: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:

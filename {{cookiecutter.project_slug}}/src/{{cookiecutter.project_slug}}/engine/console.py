@@ -31,6 +31,9 @@ EXPECTED_WARNINGS = (
 )
 
 
+WORTHWHILE = 0.02  # of its value, by which a metric has to improve in an epoch
+
+
 class LayerTable(RichModelSummary):
     """Lightning's table of layers without its columns that are empty or 0 for most models."""
 
@@ -67,11 +70,11 @@ def _is_worth_reading(record: logging.LogRecord) -> bool:
     return not any(text in str(record.msg) for text in ("Tip:", "Trainer already configured with model summary"))
 
 
-def print_summary(folder: Path, tables: Sequence[Table]) -> None:
-    """Print the tables, then the run's folder as the last line."""
+def print_summary(folder: Path, parts: Sequence[Table | str]) -> None:
+    """Print tables and advice, then the run's folder as the last line."""
     console = Console()
-    for table in tables:
-        console.print(table)
+    for part in parts:
+        console.print(part, soft_wrap=isinstance(part, str), highlight=False)
     console.print(str(folder), soft_wrap=True, highlight=False)
 
 
@@ -112,3 +115,21 @@ def result_table(folder: Path, title: str, monitor: str, mode: str) -> Table:
         numbers = [values[0], values[-1], None if best is None else curve.get(best)]
         table.add_row(name, *("" if number is None else f"{number:.4g}" for number in numbers))
     return table
+
+
+def advice(folder: Path, monitor: str, mode: str) -> str | None:
+    """Advise to train for longer, if the last epoch still improved the monitored metric by more than `WORTHWHILE`.
+
+    Args:
+        folder: The run's folder.
+        monitor: Metric by which best.ckpt is chosen.
+        mode: "min" or "max": which of its values is best.
+    """
+    values = [value for step, value in read_curves(folder).get(monitor, {}).items() if step]  # without the untrained
+    if len(values) < 2:
+        return None
+    before, last = min(values[:-1]) if mode == "min" else max(values[:-1]), values[-1]
+    gain = before - last if mode == "min" else last - before
+    if not gain > WORTHWHILE * abs(before):
+        return None
+    return f"{monitor} was still getting better: train for longer with --trainer.max_epochs"

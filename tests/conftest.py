@@ -48,8 +48,14 @@ ALWAYS = {
     "src/seed/__init__.py",
     "src/seed/data/__init__.py",
     "src/seed/datamodule.py",
-    *(f"src/seed/engine/{name}.py" for name in ("__init__", "callbacks", "checkpoints", "cli", "console", "contract")),
-    *(f"src/seed/engine/{name}.py" for name in ("curves", "errors", "fsdp", "loggers", "metrics", "optimizer")),
+    *(
+        f"src/seed/engine/{name}.py"
+        for name in ("__init__", "callbacks", "checkpoints", "cli", "columns_csv", "console")
+    ),
+    *(
+        f"src/seed/engine/{name}.py"
+        for name in ("contract", "curves", "errors", "fsdp", "loggers", "metrics", "optimizer")
+    ),
     *(f"src/seed/engine/{name}.py" for name in ("predictions", "runs", "schedule")),
     "src/seed/module.py",
     "src/seed/report.py",
@@ -60,7 +66,9 @@ ALWAYS = {
     "tests/test_train.py",
 }
 TABLES = {
-    *(f"src/seed/data/{name}.py" for name in ("batches", "columns", "split", "table", "tabular")),
+    "src/seed/columns.py",
+    *(f"src/seed/data/{name}.py" for name in ("batches", "columns", "encoder", "mapped", "reading", "rows", "split")),
+    *(f"src/seed/data/{name}.py" for name in ("table", "table_split", "tabular", "values")),
     "tests/test_tables.py",
 }
 SOMETIMES: dict[tuple[str, str | bool], set[str]] = {

@@ -29,7 +29,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
 from . import checkpoints, console, runs
-from .columns import ColumnsCSV
+from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
 from .errors import InputError
 from .loggers import log_config

@@ -87,7 +87,8 @@ class LitDataModule(TabularDataModule):
 
     def decode(self, prediction: Tensor, rows: Sequence[int] = ()) -> dict[str, list[Any]]:
         """Turn predictions (n, targets) into the targets' own units."""
-        values = prediction.double().cpu() * torch.tensor(self.target_std) + torch.tensor(self.target_mean)
+        values = torch.tensor(prediction.tolist(), dtype=torch.float64)  # which not every accelerator has
+        values = values * torch.tensor(self.target_std) + torch.tensor(self.target_mean)
         values = values.expm1() if self.log_target else values
         return dict(zip(self.fitted["targets"], values.T.tolist(), strict=True))
 

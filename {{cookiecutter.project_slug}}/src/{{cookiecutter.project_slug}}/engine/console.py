@@ -87,7 +87,9 @@ def print_columns(datamodule: Any) -> None:
     if not isinstance(datamodule, DescribesColumns):
         raise InputError(f"{type(datamodule).__name__} does not describe its columns; see engine/contract.py")
     described = datamodule.describe()
-    table = Table(*described)
+    table = Table()
+    for name in described:
+        table.add_column(name, no_wrap=True)  # shortened where the terminal is too narrow
     for row in zip(*described.values(), strict=True):
         table.add_row(*(escape(str(cell)) for cell in row))
     Console().print(table)

@@ -11,6 +11,7 @@ from typing import Any
 
 from lightning.pytorch.callbacks import RichModelSummary
 from lightning.pytorch.utilities.model_summary import get_human_readable_count
+from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
@@ -31,6 +32,8 @@ EXPECTED_WARNINGS = (
 )
 
 
+WIDEST = 28  # characters of a cell
+SHORT = 10  # characters up to which a cell is never shortened
 WORTHWHILE = 0.02  # of its value, by which a metric has to improve in an epoch
 
 
@@ -87,9 +90,10 @@ def print_columns(datamodule: Any) -> None:
     if not isinstance(datamodule, DescribesColumns):
         raise InputError(f"{type(datamodule).__name__} does not describe its columns; see engine/contract.py")
     described = datamodule.describe()
-    table = Table()
-    for name in described:
-        table.add_column(name, no_wrap=True)  # shortened where the terminal is too narrow
+    table = Table(box=SIMPLE_HEAD)
+    for name, cells in described.items():
+        longest = max(len(str(cell)) for cell in [name, *cells])
+        table.add_column(name, no_wrap=True, max_width=WIDEST, min_width=longest if longest <= SHORT else None)
     for row in zip(*described.values(), strict=True):
         table.add_row(*(escape(str(cell)) for cell in row))
     Console().print(table)

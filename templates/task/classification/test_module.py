@@ -29,3 +29,25 @@ def test_embedding_of_an_unseen_category_stays_zero() -> None:
     for embedding in model.network.embeddings:
         assert not embedding(torch.tensor(0)).any()
         assert embedding(torch.tensor(1)).any()
+
+
+def test_classes_are_weighted_in_the_loss() -> None:
+    numbers, codes, y = make_batch()
+    model = make_model()
+    weighted = LitModel(in_features=5, cardinalities=[3, 2], num_classes=3, dropout=0.0, class_weights=[0.0, 0.0, 2.0])
+    weighted.load_state_dict(model.state_dict(), strict=False)
+    rare = y == 2
+    expected = model.training_step((numbers[rare], codes[rare], y[rare]), 0)
+    torch.testing.assert_close(weighted.training_step((numbers, codes, y), 0), expected)
+
+
+def test_positive_class_gets_its_own_metrics() -> None:
+    numbers, codes, y = make_batch()
+    assert make_model().val_positive is None
+    model = LitModel(in_features=5, cardinalities=[3, 2], num_classes=3, positive_class=2)
+    model.validation_step((numbers, codes, y), 0)
+    assert model.val_positive is not None
+    metrics = model.val_positive.compute()
+    positive = model.eval()(numbers, codes).softmax(dim=1)[:, 2] > 0.5
+    assert set(metrics) == {"val_precision", "val_recall", "val_average_precision"}
+    assert metrics["val_recall"] == (positive & (y == 2)).sum() / (y == 2).sum()

@@ -23,4 +23,4 @@ def test_report_shows_every_row_in_the_unit_of_the_target() -> None:
     [axes] = figures["predicted"].axes
     true, predicted = axes.collections[0].get_offsets().T  # type: ignore[union-attr]
     assert list(true) == pytest.approx(datamodule.table.numbers("progression")[datamodule.splits["val"]].tolist())
-    assert list(predicted) == pytest.approx([datamodule.fitted["target_mean"]] * len(y))
+    assert list(predicted) == pytest.approx(datamodule.target_mean * len(y))

@@ -8,9 +8,9 @@ class InputError(ValueError):
     """A file, column, value or option cannot be used; the message says which one and what to do."""
 
 
-def listed(names: Sequence[Any], most: int = 12) -> str:
-    """Join names for a message; the rest of a long list is counted."""
-    shown = ", ".join(str(name) if len(str(name)) <= 40 else f"{str(name)[:40]}…" for name in names[:most])
+def listed(names: Sequence[Any], most: int = 12, width: int = 40) -> str:
+    """Join names for a message; long names are cut, and the rest of a long list is counted."""
+    shown = ", ".join(str(name) if len(str(name)) <= width else f"{str(name)[:width]}…" for name in names[:most])
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 

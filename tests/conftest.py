@@ -69,7 +69,7 @@ TABLES = {
     "src/seed/columns.py",
     *(f"src/seed/data/{name}.py" for name in ("batches", "columns", "encoder", "mapped", "reading", "rows", "split")),
     *(f"src/seed/data/{name}.py" for name in ("table", "table_split", "tabular", "values")),
-    "tests/test_tables.py",
+    *(f"tests/{name}.py" for name in ("table_examples", "test_reading", "test_table_splits", "test_tables")),
 }
 SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
     ("ci", "github"): {".github/dependabot.yml", ".github/workflows/ci.yml"},

@@ -9,7 +9,7 @@ from lit_project.module import LitModel
 def test_output_has_the_documented_shape() -> None:
     x, _ = make_batch()
     assert LitModel()(x).shape == (10, 1)
-    assert LitModel(in_features=3, target_names=["a", "b"], target_mean=[0, 0], target_std=[1, 1])(x[:, :3]).shape == (10, 2)
+    assert LitModel(in_features=3, target_names=["a", "b"])(x[:, :3]).shape == (10, 2)
     assert LitModel(hidden=[8, 4])(x).shape == (10, 1)
 
 

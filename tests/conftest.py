@@ -48,15 +48,9 @@ ALWAYS = {
     "src/seed/__init__.py",
     "src/seed/data/__init__.py",
     "src/seed/datamodule.py",
-    *(
-        f"src/seed/engine/{name}.py"
-        for name in ("__init__", "callbacks", "checkpoints", "cli", "columns_csv", "console")
-    ),
-    *(
-        f"src/seed/engine/{name}.py"
-        for name in ("contract", "curves", "errors", "fsdp", "loggers", "metrics", "optimizer")
-    ),
-    *(f"src/seed/engine/{name}.py" for name in ("predictions", "runs", "schedule")),
+    *(f"src/seed/engine/{name}.py" for name in ("__init__", "callbacks", "checkpoints", "cli", "console")),
+    *(f"src/seed/engine/{name}.py" for name in ("columns_csv", "contract", "curves", "errors", "fsdp", "loggers")),
+    *(f"src/seed/engine/{name}.py" for name in ("metrics", "optimizer", "predictions", "runs", "schedule")),
     "src/seed/module.py",
     "src/seed/report.py",
     "src/seed/train.py",

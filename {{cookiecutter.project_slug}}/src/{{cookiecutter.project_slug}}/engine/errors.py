@@ -5,7 +5,11 @@ from typing import Any
 
 
 class InputError(ValueError):
-    """A file, column, value or option cannot be used; the message says which one and what to do."""
+    """A file, column, value or option cannot be used; the message says in one line which one and what to do."""
+
+    def __init__(self, message: str) -> None:
+        # Names and values of a file may hold line breaks and control characters.
+        super().__init__("".join(sign if sign.isprintable() else "?" for sign in message))
 
 
 def listed(names: Sequence[Any], most: int = 12, width: int = 40) -> str:

@@ -163,7 +163,12 @@ def main() -> None:
         context = {"project_slug": "table_project", "task": "regression", "logger": "csv"}
         project = Path(
             cookiecutter(
-                str(REPO), no_input=True, extra_context=context, output_dir=folder, accept_hooks=False, default_config=True
+                str(REPO),
+                no_input=True,
+                extra_context=context,
+                output_dir=folder,
+                accept_hooks=False,
+                default_config=True,
             )
         )
         small = Path(folder, "small.parquet")

@@ -67,7 +67,7 @@ class LitDataModule(TabularDataModule):
 
     def fit_target(self) -> dict[str, Any]:
         require_rows(self.splits, self.table.origin, least=2)  # a single row has no spread, and so no R2
-        y = self._targets(self.table)[self.splits["train"]]
+        y = self._targets(self.table, self.splits["train"])
         means, stds = zip(*(mean_and_std(column) for column in y.T), strict=True)
         return {"target_mean": list(means), "target_std": list(stds)}
 
@@ -92,15 +92,15 @@ class LitDataModule(TabularDataModule):
         values = values.expm1() if self.log_target else values
         return dict(zip(self.fitted["targets"], values.T.tolist(), strict=True))
 
-    def _targets(self, table: Table) -> Tensor:
-        """Return the targets as float64 of shape (rows, targets)."""
+    def _targets(self, table: Table, rows: Tensor | None = None) -> Tensor:
+        """Return the targets of all or some rows as float64 of shape (rows, targets)."""
         columns = []
         for name in self.targets:
             where = f"{table.origin}: column '{name}'"
             if table.kind(name) not in ("number", "boolean"):
                 held = next(iter(table.column(name).drop_nulls()), "nothing")
                 raise InputError(f"{where} must hold numbers to be predicted, but holds '{held}'")
-            values = table.numbers(name)
+            values = table.numbers(name, rows)
             if self.log_target and values.min() < 0:
                 raise InputError(f"{where} holds {values.min():g}; --data.log_target needs 0 or more")
             columns.append(values.log1p() if self.log_target else values)

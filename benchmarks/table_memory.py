@@ -1,10 +1,10 @@
 """Peak memory and speed of a table larger than memory: stream it to disk, measure it, encode it, train from it.
 
-    python benchmarks/table_memory.py --gigabytes 4 --limit_gb 1 --folder /tmp
+    python benchmarks/table_memory.py --gigabytes 4.4 --limit_gb 1 --folder /tmp
 
-It renders a `regression` project, writes a Parquet file of that size (random float32 features, a linear target) into a
-temporary folder, and trains on it by the documented command in a child process. The folder needs four times the size,
-and is removed. The child is killed as soon as its anonymous memory (`RssAnon` of /proc, polled) passes the limit, as a
+It renders a `regression` project, writes that many bytes of random float32 features and a linear target to a
+Parquet file (a little smaller, since compressed) in a temporary folder, and trains on it by the documented command in a
+child process. The folder needs four times the size, and is removed. The child is killed as soon as its anonymous memory (`RssAnon` of /proc, polled) passes the limit, as a
 cgroup without swap would do; pages of mapped files do not count, since the kernel drops them whenever memory is short.
 To let the kernel enforce it: `systemd-run --user --scope -p MemoryMax=1G -p MemorySwapMax=0 python benchmarks/...`.
 
@@ -99,7 +99,7 @@ train.main()
 """
 
 
-def write_table(path: Path, size: int, features: int = 64) -> int:
+def write_table(path: Path, size: int, features: int = 80) -> int:
     """Write about `size` bytes of random features and a linear target; return the number of rows."""
     random = np.random.default_rng(0)
     weights = random.standard_normal(features, dtype=np.float32)
@@ -117,7 +117,9 @@ def write_table(path: Path, size: int, features: int = 64) -> int:
 def fit(project: Path, table: Path, limit: float, *options: str) -> dict[str, Any]:
     """Train in a child process, which is killed beyond `limit` bytes of anonymous memory; return what it measured."""
     log = table.with_name("steps.jsonl")
-    log.unlink(missing_ok=True)
+    losses = log.with_suffix(".losses")
+    for earlier in (log, losses):
+        earlier.unlink(missing_ok=True)
     command = [sys.executable, "-c", CHILD, str(log), "fit", "--data.path", str(table), "--data.target", "y"]
     command += ["--data.batch_size", "4096", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", *options]
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
@@ -132,7 +134,6 @@ def fit(project: Path, table: Path, limit: float, *options: str) -> dict[str, An
         printed.seek(0)
         if child.returncode:
             print(printed.read()[-3000:], file=sys.stderr)
-    losses = log.with_suffix(".losses")
     return {
         "exit status": child.returncode,
         "peak": peak,
@@ -153,9 +154,9 @@ def anonymous(pid: int) -> int:
 def main() -> None:
     """Compare a small table, measure a large one, and print a line of JSON."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--gigabytes", type=float, default=4.0)
+    parser.add_argument("--gigabytes", type=float, default=4.4)
     parser.add_argument("--limit_gb", type=float, default=1.0)
-    parser.add_argument("--features", type=int, default=64)
+    parser.add_argument("--features", type=int, default=80)
     parser.add_argument("--batches", type=int, default=1000, help="training batches of 4096 rows")
     parser.add_argument("--folder", default=None, help="where the temporary folder is made")
     given = parser.parse_args()

@@ -2,11 +2,11 @@
 
     python benchmarks/table_memory.py --gigabytes 4.4 --limit_gb 1 --folder /tmp
 
-It renders a `regression` project, writes that many bytes of random float32 features and a linear target to a
-Parquet file (a little smaller, since compressed) in a temporary folder, and trains on it by the documented command in a
-child process. The folder needs four times the size, and is removed. The child is killed as soon as its anonymous memory (`RssAnon` of /proc, polled) passes the limit, as a
-cgroup without swap would do; pages of mapped files do not count, since the kernel drops them whenever memory is short.
-To let the kernel enforce it: `systemd-run --user --scope -p MemoryMax=1G -p MemorySwapMax=0 python benchmarks/...`.
+It renders a `regression` project, writes that many bytes of random float32 features and a linear target to a Parquet
+file (a little smaller, since compressed) in a temporary folder, and trains on it by the documented command in a child
+process. The folder needs four times the size, and is removed. The child is killed as soon as its anonymous memory
+(`RssAnon` of /proc, polled) passes the limit. Pages of mapped files do not count: the kernel drops them whenever memory
+is short. To let the kernel enforce a limit, run it under `systemd-run --scope -p MemoryMax=1G -p MemorySwapMax=0`.
 
 It prints a line of JSON: the exit status, the peak of anonymous memory, and for every step its seconds, its rows per
 second and the peak during it. Before that, it trains on a small table twice, in memory and from disk, and fails unless

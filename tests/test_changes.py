@@ -13,8 +13,8 @@ MODULE = "src/my_lightning_project/module.py"
 QUICK = ["--config", "configs/smoke.yaml", "--trainer.accelerator", "cpu", "--trainer.limit_train_batches", "2"]
 LOSS = {
     "regression": ("nn.MSELoss()", "nn.HuberLoss()"),
-    "classification": ("nn.CrossEntropyLoss()", "nn.CrossEntropyLoss(label_smoothing=0.1)"),
-    "image_classification": ("nn.CrossEntropyLoss()", "nn.CrossEntropyLoss(label_smoothing=0.1)"),
+    "classification": ("nn.CrossEntropyLoss(weight)", "nn.CrossEntropyLoss(weight, label_smoothing=0.1)"),
+    "image_classification": ("nn.CrossEntropyLoss(weight)", "nn.CrossEntropyLoss(weight, label_smoothing=0.1)"),
     "language_model": ("nn.CrossEntropyLoss()", "nn.CrossEntropyLoss(label_smoothing=0.1)"),
 }
 OPTIMIZER = {

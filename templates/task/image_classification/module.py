@@ -55,7 +55,8 @@ class LitModel(LightningModule):
         self.schedule = schedule
         self.warmup = warmup
         self.network = make_network(network, in_channels, num_classes, width, depth, weights)
-        self.criterion = nn.CrossEntropyLoss(weight=None if class_weights is None else torch.tensor(class_weights))
+        weight = None if class_weights is None else torch.tensor(class_weights)
+        self.criterion = nn.CrossEntropyLoss(weight)
         metrics = MetricCollection(
             {
                 "accuracy": MulticlassAccuracy(num_classes, average="micro"),

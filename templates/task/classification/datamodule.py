@@ -131,6 +131,6 @@ class LitDataModule(TabularDataModule):
         names = table.texts(self.targets[0])
         numbers = names.replace_strict(classes, range(len(classes)), default=-1, return_dtype=pl.Int64)
         if (row := numbers.arg_min()) is not None and numbers[row] < 0:
-            found, known = f"row {row + 1} holds class '{names[row]}'", listed(classes)
+            found, known = f"row {table.row_number(row)} holds class '{names[row]}'", listed(classes)
             raise InputError(f"{table.origin}: {found}, unseen in training; known: {known}")
         return numbers.to_torch()

@@ -24,7 +24,7 @@ class LitReport(ClassificationReport):
         for mistake, row, found in zip(mistakes, rows, datamodule.table.rows(rows, shown).iter_rows(), strict=True):
             values = ["" if value is None else str(value)[:10] for value in found]
             verdict = [classes[mistake.true], classes[mistake.predicted], f"{mistake.probability:.2f}"]
-            cells.append([str(row + 1), *verdict, *values])
+            cells.append([str(datamodule.table.row_number(row)), *verdict, *values])
         header = ["row", "true", "predicted", "probability", *shown]
         figure = Figure(figsize=(1.5 * len(header), 0.6 + 0.3 * len(cells)), layout="constrained")
         axes = figure.add_subplot()

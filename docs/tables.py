@@ -36,7 +36,7 @@ QUIET = ("--trainer.enable_progress_bar", "false", "--trainer.enable_model_summa
 # Lines of every run that say nothing about its data.
 NOISE = re.compile(
     r"Seed set to|GPU available|TPU available|Loading `train_dataloader`|`Trainer.fit` stopped|Restoring states|"
-    r"Loaded model weights|💡|^[\s┏┡┃│├└─━╇┳┴┼]|^runs/|epochs: \d+, steps: \d+|^$"
+    r"Loaded model weights|was still getting better|💡|^[\s┏┡┃│├└─━╇┳┴┼]|^runs/|epochs: \d+, steps: \d+|^$"
 )
 
 
@@ -382,6 +382,7 @@ def call(main: Callable[[list[str]], None], args: list[str], log: Path) -> tuple
         refusal = next((line for line in reversed(lines) if line.startswith("error:")), lines[-1] if lines else "?")
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(args)}\n{output.getvalue()}{refusal}\n\n")
+    lines = [re.sub(r"\S*/site-packages/", "", line) for line in lines]
     said = [line for line in lines if not NOISE.search(line) and not line.startswith(("error:", "usage:"))]
     return refusal.removeprefix("error: "), said
 

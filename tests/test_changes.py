@@ -29,7 +29,7 @@ METRIC = {
         ('"r2": R2Score()}', '"r2": R2Score(), "x": PearsonCorrCoef()}'),
     ],
     "classification": [
-        ("MulticlassAUROC, MulticlassF1Score", "MulticlassAUROC, MulticlassF1Score, MulticlassRecall"),
+        ("    MulticlassF1Score,\n", "    MulticlassF1Score,\n    MulticlassRecall,\n"),
         (
             '"auroc": MulticlassAUROC(num_classes),',
             '"auroc": MulticlassAUROC(num_classes), "x": MulticlassRecall(2),',

@@ -39,8 +39,9 @@ data = load_run("runs/first").datamodule
 data.setup("test")
 fit, test = data.splits["train"], data.splits["test"]
 [x] = data.x
+[std] = data.target_std
 theirs = LinearRegression().fit(x[fit], data.y[fit]).predict(x[test])
-print(float(((data.y[test] - theirs) ** 2).mean().sqrt() * data.target_std))
+print(float(((data.y[test] - theirs) ** 2).mean().sqrt() * std))
 """
     least_squares = float(in_project(project, "-c", code).stdout.splitlines()[-1])
     assert ours == pytest.approx(least_squares, rel=0.02)

@@ -382,7 +382,7 @@ def call(main: Callable[[list[str]], None], args: list[str], log: Path) -> tuple
         refusal = next((line for line in reversed(lines) if line.startswith("error:")), lines[-1] if lines else "?")
     with log.open("a", encoding="utf-8") as file:
         file.write(f"$ {' '.join(args)}\n{output.getvalue()}{refusal}\n\n")
-    lines = [re.sub(r"\S*/site-packages/", "", line) for line in lines]
+    lines = [re.sub(r"\S*/(site-packages|src)/", "", line) for line in lines]
     said = [line for line in lines if not NOISE.search(line) and not line.startswith(("error:", "usage:"))]
     return refusal.removeprefix("error: "), said
 

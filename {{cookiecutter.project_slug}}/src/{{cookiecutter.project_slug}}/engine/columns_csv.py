@@ -16,7 +16,7 @@ class ColumnsCSV(Callback):
         if folder is None or not trainer.is_global_zero or not isinstance(datamodule, DescribesColumns):
             return
         folder.mkdir(parents=True, exist_ok=True)
-        described = datamodule.describe()
+        described = datamodule.describe_columns()
         with (folder / "columns.csv").open("w", newline="", encoding="utf-8") as file:
             writer = csv.writer(file)
             writer.writerow(described)

@@ -89,7 +89,7 @@ def print_columns(datamodule: Any) -> None:
     """
     if not isinstance(datamodule, DescribesColumns):
         raise InputError(f"{type(datamodule).__name__} does not describe its columns; see engine/contract.py")
-    described = datamodule.describe()
+    described = datamodule.describe_columns()
     table = Table(box=SIMPLE_HEAD)
     for name, cells in described.items():
         longest = max(len(str(cell)) for cell in [name, *cells])

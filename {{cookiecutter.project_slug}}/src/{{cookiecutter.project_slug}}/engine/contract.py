@@ -29,7 +29,7 @@ class DecodesPredictions(Protocol):
 class DescribesColumns(Protocol):
     """A datamodule of tables that says how it uses each column. Its description is written to `columns.csv`."""
 
-    def describe(self) -> dict[str, list[Any]]:
+    def describe_columns(self) -> dict[str, list[Any]]:
         """Describe the columns.
 
         Returns:

@@ -17,7 +17,6 @@ from typing import Any, NamedTuple
 import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import nn, optim
 
 from .errors import InputError
@@ -48,21 +47,6 @@ class SaveConfig(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         checkpoint[CONFIG] = self.config
-
-
-class LastCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, except that an exception before training starts saves nothing.
-
-    Stock would overwrite last.ckpt with an untrained model when a resume fails.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._started = True
-        super().on_train_start(trainer, pl_module)
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if getattr(self, "_started", False):
-            super().on_exception(trainer, pl_module, exception)
 
 
 class Checkpoint(NamedTuple):

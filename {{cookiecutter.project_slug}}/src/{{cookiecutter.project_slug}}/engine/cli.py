@@ -17,7 +17,7 @@ import jsonargparse._typehints
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ModelSummary, ProgressBar, RichProgressBar
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
@@ -31,11 +31,16 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 from . import checkpoints, console, runs
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
+from .durable import DurableCheckpointIO
 from .errors import InputError
+from .health import Health
+from .last_checkpoint import LastCheckpoint
 from .loggers import log_config
 from .metrics import MetricsCSV
 from .optimizer import KeepConfiguredOptimizer
 from .predictions import PredictionWriter
+from .replay import Replay
+from .stop import StopOnSignal
 
 DEFAULT_CONFIG = Path("configs/train.yaml")
 
@@ -154,7 +159,7 @@ class CLI(LightningCLI):
             "--name", type=str | None, default=None, help="Name of the run's folder (default: the current time)."
         )
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
-        parser.add_lightning_class_args(checkpoints.LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         for fact in self.facts:
             parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
 
@@ -224,7 +229,11 @@ class CLI(LightningCLI):
         filename = "metrics.csv" if training else f"metrics-{self.subcommand}.csv"
         metrics = MetricsCSV(self.root, self.run_name, filename, append=training)
         chosen = _as_list(settings.callbacks)
+        replay = Replay()
         always: list[Callback] = [
+            replay,
+            Health(replay),
+            StopOnSignal(self._get(self.config_init, "last_checkpoint").save),
             KeepConfiguredOptimizer(),
             LearningCurves(),
             *self.own_callbacks,
@@ -243,7 +252,10 @@ class CLI(LightningCLI):
                 if training:
                     rank_zero_info(f"{section}: {optimizer['class_path']}, instead of the model's configure_optimizers")
         trainer = super().instantiate_trainer(
-            logger=[metrics, *_as_list(settings.logger)], callbacks=[*chosen, *always], **kwargs
+            logger=[metrics, *_as_list(settings.logger)],
+            callbacks=[*chosen, *always],
+            plugins=[DurableCheckpointIO(), *_as_list(settings.plugins)],
+            **kwargs,
         )
         cores = os.cpu_count() or 1
         most = max(8, cores)  # a few more processes than cores are slow, but useful to try things out
@@ -255,7 +267,7 @@ class CLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         if config["enable_checkpointing"] is False:  # which Lightning rejects beside a ModelCheckpoint
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+            callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
         return super()._instantiate_trainer(config, callbacks)
 
     def instantiate_classes(self) -> None:

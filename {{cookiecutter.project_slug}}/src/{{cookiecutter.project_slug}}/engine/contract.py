@@ -36,3 +36,23 @@ class DescribesColumns(Protocol):
             Columns of a table by name, each with one value per column of the data.
         """
         ...
+
+
+@runtime_checkable
+class NamesRows(Protocol):
+    """A datamodule that can say where the rows of its training data come from, for messages about a sick batch."""
+
+    def name_rows(self, rows: Sequence[int]) -> list[str]:
+        """Name rows by their place in the user's files.
+
+        Args:
+            rows: Positions in the training dataset, counted from 0.
+        """
+        ...
+
+
+@runtime_checkable
+class NeverRandom(Protocol):
+    """A dataset that draws no random numbers, and so needs no seed for every batch, which takes 0.1 ms."""
+
+    never_random: bool

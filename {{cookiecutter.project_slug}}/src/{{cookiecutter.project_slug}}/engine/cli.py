@@ -1,10 +1,12 @@
 """LightningCLI with its pitfalls fixed."""
 
+import errno
 import inspect
 import math
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -43,9 +45,13 @@ from .replay import Replay
 from .stop import StopOnSignal
 
 DEFAULT_CONFIG = Path("configs/train.yaml")
+CHOSEN = "CHECKPOINT_OF_FIRST_PROCESS"  # tells the other processes what `last` was, before there was a newer run
 
 # jsonargparse writes defaults as YAML, which knows no enums; Lightning's Timer, for one, has one as a default.
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
+
+# jsonargparse prints datamodules that lack a fact; Lightning's text of one makes its dataloaders, before `setup`.
+LightningDataModule.__str__ = object.__str__  # type: ignore[method-assign]
 
 
 def _drop_init_args(parser: Any, previous: Any, value: Any) -> None:
@@ -76,12 +82,20 @@ class Parser(LightningArgumentParser):
 
 
 class RunConfig(SaveConfigCallback):
-    """Save config.yaml and send it to every logger; `ckpt_path` is cleared, so that the config trains from scratch."""
+    """Save config.yaml and send it to every logger; `ckpt_path` is cleared, so that the config trains from scratch.
+
+    A resumed run replaces its config.yaml only once training starts.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        resumes = self.config.ckpt_path is not None
         self.config = self.config.clone()
         self.config.ckpt_path = None
-        super().setup(trainer, pl_module, stage)
+        if not resumes:
+            super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().setup(trainer, pl_module, "fit")  # which saves once
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if folder := runs.folder_of(trainer):
@@ -140,6 +154,7 @@ class CLI(LightningCLI):
         self.facts = facts
         self.own_callbacks = callbacks
         self.checkpoint: checkpoints.Checkpoint | None = None
+        self.resumes = False
         self.made: dict[str, Any] = {}  # the config of what was made, for the next checkpoint
         super().__init__(
             args=args,
@@ -185,7 +200,11 @@ class CLI(LightningCLI):
             raise InputError("predictions need a trained model: drop --ckpt_path, or name a checkpoint")
         saved: dict[str, Any] = {}
         if given.ckpt_path is not None:
-            self.checkpoint = checkpoints.read(checkpoints.find(self.root, given.ckpt_path))
+            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+            chosen = given.ckpt_path if first else os.environ.get(CHOSEN, given.ckpt_path)
+            self.checkpoint = checkpoints.find(self.root, chosen)
+            os.environ[CHOSEN] = str(self.checkpoint.path)
+            self.resumes = subcommand == "fit" and (given.ckpt_path == "last" or self.checkpoint.path.stem == "last")
             saved = self.checkpoint.config
             if subcommand != "fit":  # which alone needs the optimizer
                 saved = {section: settings for section, settings in saved.items() if section in checkpoints.BASES}
@@ -211,8 +230,10 @@ class CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         given = self.config[self.subcommand]
         path = self.checkpoint.path if self.checkpoint else None
+        if self.checkpoint and self.subcommand == "fit":
+            self.checkpoint.require_resumable(given.trainer.max_epochs)
         # Evaluation, and training that resumes the last checkpoint, stay in the run's folder.
-        continues_run = path and not given.name and (self.subcommand != "fit" or path.stem == "last")
+        continues_run = path and not given.name and (self.subcommand != "fit" or self.resumes)
         run = runs.name_of(self.root, path) if path and continues_run else None
         self.root.mkdir(parents=True, exist_ok=True)
         self.run_name = run or runs.claim_name(self.root, given.name)
@@ -354,6 +375,8 @@ def as_input_error(error: BaseException | None) -> str | None:
         if isinstance(error, (InputError, MisconfigurationException)):
             # A worker process puts its traceback in front of the message.
             return str(error).rpartition("InputError: ")[2].strip()
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{error.filename or 'the folder of the runs'}: {error.strerror}; free some space, then resume"
         if isinstance(error, ModuleNotFoundError) and error.name is None:
             return str(error)  # not from an import: Lightning says that an accelerator's package is missing
         if isinstance(error, RuntimeError) and str(error).startswith("Error(s) in loading state_dict"):
@@ -408,4 +431,10 @@ def _errors_in_one_line(argv: Sequence[str]) -> Iterator[None]:
     except Exception as error:
         if message := as_input_error(error):
             sys.exit(f"error: {message}")
+        raise
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes it a 1
+            sys.exit(128 + signal.SIGINT)
         raise

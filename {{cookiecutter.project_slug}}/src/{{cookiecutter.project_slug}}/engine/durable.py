@@ -1,6 +1,7 @@
-"""Write checkpoints so that neither a kill nor a full disk ever damages one."""
+"""Write checkpoints so that neither a kill nor a full disk ever damages one, and notice damage."""
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +16,7 @@ UNFINISHED = ".unfinished"
 class DurableCheckpointIO(TorchCheckpointIO):
     """Write beside the file, sync, and rename; Lightning goes through TMPDIR, perhaps on another disk."""
 
-    def save_checkpoint(
-        self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None
-    ) -> None:
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         if "://" in str(path):  # an object store replaces files as a whole
             super().save_checkpoint(checkpoint, path, storage_options)
             return
@@ -67,10 +66,31 @@ def require_space(folder: Path, size: int) -> None:
         raise InputError(f"{folder}: {available:,} bytes are free, but a checkpoint takes at least {size:,}")
 
 
+def require_whole(path: Path) -> None:
+    """Compare every byte of a checkpoint with its checksums, which PyTorch writes but does not read.
+
+    Raises:
+        InputError: If it is empty, truncated or changed.
+    """
+    with path.open("rb") as file:
+        start = file.read(2)
+    if not start:
+        raise InputError(f"{path}: empty")
+    if start != b"PK":
+        return  # no zip archive: a format of earlier versions, or not a checkpoint
+    try:
+        with zipfile.ZipFile(path) as archive:
+            damaged = archive.testzip()
+    except Exception:  # what a damaged header raises depends on where it is
+        damaged = "its table of contents"
+    if damaged:
+        raise InputError(f"{path}: damaged, or not written to the end ({damaged.rpartition('/')[2]})")
+
+
 def _reason(error: BaseException) -> str:
     causes = [error, error.__cause__, error.__context__]
-    system = next((cause for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
-    return system.strerror if system else str(error).splitlines()[0]  # type: ignore[union-attr,return-value]
+    system = next((cause.strerror for cause in causes if isinstance(cause, OSError) and cause.strerror), None)
+    return system or str(error).splitlines()[0]
 
 
 def _sync_folder(folder: Path) -> None:

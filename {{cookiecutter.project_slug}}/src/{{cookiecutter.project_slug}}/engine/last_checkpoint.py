@@ -32,7 +32,7 @@ class LastCheckpoint(Checkpoint):
         self._duration = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = folder_of(trainer)
+        folder = trainer.strategy.broadcast(folder_of(trainer))
         if folder is None:
             return
         if trainer.is_global_zero:

@@ -1,7 +1,7 @@
 """Training that can be resumed exactly: its batches and its random numbers.
 
-A training batch depends on the seed, the epoch and its number alone: not on what was loaded before, nor on the number of
-worker processes. So a resumed run starts an epoch at the batch that is due, and nothing is loaded to be skipped. This
+A training batch depends on the seed, the epoch and its number alone: not on what was loaded before, nor on the number
+of worker processes. So a resumed run starts an epoch at the batch that is due, and loads nothing to skip it. This
 holds for any DataLoader with a sampler. Other iterables are read up to the batch that is due.
 
 What a dataset, sampler or collate function draws from the global generators of Python, NumPy and PyTorch is replayed. A
@@ -80,15 +80,18 @@ class Replay(Callback):
         self.trainer = trainer
         self.seed = trainer.strategy.broadcast(torch.initial_seed())
         self._at_boundary = [
-            callback.on_step_boundary for callback in trainer.callbacks if hasattr(callback, "on_step_boundary")
+            act
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+            if (act := getattr(callback, "on_step_boundary", None))
         ]
-        process = trainer.strategy.process_dataloader
+        strategy: Any = trainer.strategy
+        process = strategy.process_dataloader
 
         def make_resumable(loader: Any) -> Any:
             loader = process(loader)
             return ReplayLoader(loader, self) if trainer.training else loader
 
-        trainer.strategy.process_dataloader = make_resumable  # type: ignore[method-assign]
+        strategy.process_dataloader = make_resumable
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         own = {
@@ -181,8 +184,8 @@ class ReplayLoader:
         settings["worker_init_fn"] = partial(_start_worker, loader.worker_init_fn)
         if isinstance(loader.dataset, IterableDataset) or type(loader).__iter__ is not DataLoader.__iter__:
             return
-        plain = loader.collate_fn in (default_collate, default_convert)
-        self.draws = not (isinstance(loader.dataset, NeverRandom) or (plain and isinstance(loader.dataset, TensorDataset)))
+        tensors = isinstance(loader.dataset, TensorDataset) and loader.collate_fn in (default_collate, default_convert)
+        self.draws = not tensors and not isinstance(loader.dataset, NeverRandom)
         kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
         settings[kind] = self.order = Order(getattr(loader, kind), loader.generator, replay, self.draws)
         if self.draws:
@@ -386,7 +389,8 @@ def _seed_training(*key: int) -> None:
 
 def _random_state() -> dict[str, Any]:
     """Return the random states of PyTorch, NumPy and Python as plain values."""
-    kind, numbers, *rest = np.random.get_state()
+    state: Any = np.random.get_state()
+    kind, numbers, *rest = state
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
@@ -410,6 +414,6 @@ def _set_random_state(state: dict[str, Any]) -> None:
 def _logged_steps(trainer: Trainer) -> int:
     """Return the step that loggers are at; Lightning counts a step only after the hooks that may save."""
     loop = trainer.fit_loop.epoch_loop
-    batches = loop.batch_progress.current
+    batches: Any = loop.batch_progress.current
     unfinished = trainer.validating or batches.processed > batches.completed
     return loop._batches_that_stepped + int(unfinished and not loop._should_accumulate())

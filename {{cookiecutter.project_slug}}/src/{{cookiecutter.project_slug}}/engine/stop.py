@@ -53,7 +53,8 @@ class StopOnSignal(Callback):
         if signum:
             self.save(trainer)
             # Lightning kills the first process if one that it has started exits with an error.
-            started = isinstance(trainer.strategy.cluster_environment, LightningEnvironment) and trainer.global_rank
+            environment = getattr(trainer.strategy, "cluster_environment", None)
+            started = isinstance(environment, LightningEnvironment) and trainer.global_rank > 0
             raise Stopped(0 if started else 128 + signum)
 
     def _handle(self, signum: int, frame: FrameType | None) -> None:

@@ -36,3 +36,20 @@ class DescribesColumns(Protocol):
             Columns of a table by name, each with one value per column of the data.
         """
         ...
+
+
+@runtime_checkable
+class DescribesData(Protocol):
+    """A datamodule that says which data it holds. Its description is written to `run.json`.
+
+    Without it, the rows of the training and validation datasets are counted.
+    """
+
+    def describe_data(self) -> dict[str, Any]:
+        """Describe the data, once they are set up to train.
+
+        Returns:
+            Plain values: at best the sources with a hash of their content (`data/fingerprint.py`), and the rows of
+            every split.
+        """
+        ...

@@ -1,7 +1,6 @@
 """Tables that compare runs, from the files in their folders. Nothing here imports PyTorch, so it starts fast."""
 
 import json
-import subprocess
 import sys
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +12,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from .errors import InputError, listed
-from .record import FILE, differences, read_record, status_of
+from .record import FILE, differences, git, read_record, status_of
 from .results import best_step, read_config, read_curves, read_test, without_noise
 
 LONGEST = 40  # characters of a value
@@ -89,7 +88,7 @@ def print_runs(root: Path, by: str | None, mode: str | None) -> None:
         table.add_column(heading, no_wrap=True, justify="left" if heading in ("status", "started") else "right")
     for run in sorted(runs, key=lambda run: (found[run] is None, sign * (found[run] or 0))):
         record, value = run.record, found[run]
-        git = record.get("git") or {}
+        code = record.get("git") or {}
         table.add_row(
             escape(run.folder.name),
             status_of(record) or "-",
@@ -98,7 +97,7 @@ def print_runs(root: Path, by: str | None, mode: str | None) -> None:
             f"{_text(record.get('epochs'))}/{_text(run.steps)}",
             _text((record.get("parameters") or {}).get("all")),
             _text(value),
-            git.get("commit", "")[:7] + ("*" if git.get("dirty") else ""),
+            code.get("commit", "")[:7] + ("*" if code.get("dirty") else ""),
         )
     console = _console()
     console.print(table)
@@ -150,11 +149,8 @@ def _changes(one: dict[str, Any], other: dict[str, Any]) -> str:
     """Say in a line what changed between two commits, as far as git knows."""
     lines = []
     if one["commit"] != other["commit"]:
-        command = ["git", "diff", "--shortstat", one["commit"], other["commit"]]
-        try:
-            lines += subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
-        except (OSError, subprocess.CalledProcessError):
-            lines.append(" the commits are not in this repository")
+        changed = git("diff", "--shortstat", one["commit"], other["commit"])
+        lines += [" the commits are not in this repository"] if changed is None else changed.splitlines()
     if one["dirty"] and other["dirty"]:
         lines.append(" both with changes that were not committed, which may differ")
     return "".join(f"code:{line}\n" for line in lines)

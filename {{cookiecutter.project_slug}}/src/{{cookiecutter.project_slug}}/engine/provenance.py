@@ -20,7 +20,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from torch.nn.parameter import is_lazy
 
 from .contract import DescribesData
-from .record import differences, process_start, read_record, write_record
+from .record import differences, git, process_start, read_record, write_record
 from .results import config_hash, read_config
 
 # Of the versions, those that come first.
@@ -139,14 +139,10 @@ def _how_it_ended(error: BaseException) -> dict[str, str]:
 
 def _git() -> dict[str, Any] | None:
     """Return the commit of the running code, and whether anything was not committed; None without a repository."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    try:
-        # The second revision fails where the code lies in a repository that does not hold it.
-        commit = subprocess.run([*git, "rev-parse", "HEAD", "HEAD:./"], capture_output=True, text=True, check=True)
-        status = subprocess.run([*git, "status", "--porcelain"], capture_output=True, text=True, check=True)
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return {"commit": commit.stdout.split()[0], "dirty": bool(status.stdout)}
+    here = ("-C", str(Path(__file__).parent))
+    # The second revision fails where the code lies in a repository that does not hold it.
+    commit = git(*here, "rev-parse", "HEAD", "HEAD:./")
+    return {"commit": commit.split()[0], "dirty": git(*here, "status", "--porcelain") != ""} if commit else None
 
 
 def _lock_files() -> dict[str, str] | None:

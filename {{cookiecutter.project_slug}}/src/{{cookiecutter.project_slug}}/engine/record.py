@@ -63,6 +63,13 @@ def process_start(pid: int) -> str | None:
     return None
 
 
+def git(*arguments: str) -> str | None:
+    """Return what a git command prints; None if it fails, or there is no git."""
+    with suppress(OSError, subprocess.CalledProcessError):
+        return subprocess.run(["git", *arguments], capture_output=True, text=True, check=True).stdout
+    return None
+
+
 def flatten(value: Any, name: str = "") -> dict[str, Any]:
     """Turn nested facts into one level of dotted names; lists of plain values stay whole."""
     if isinstance(value, dict) and value:

@@ -41,6 +41,8 @@ from .loggers import log_config
 from .metrics import MetricsCSV
 from .optimizer import KeepConfiguredOptimizer
 from .predictions import PredictionWriter
+from .provenance import RunRecord
+from .record import remove_if_unused
 from .replay import Replay
 from .stop import StopOnSignal
 
@@ -187,6 +189,7 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         argv: list[str] = sys.argv[1:] if args is None else list(args)
+        self.argv = argv
         # First parse only what locates the checkpoint: its config may name a different model and datamodule.
         kept, dropped = _split_options(argv, ("--print_config", "--model", "--data"))
         for option, value in dropped:
@@ -240,6 +243,9 @@ class CLI(LightningCLI):
         self.is_new = run is None
         if self.subcommand != "fit":
             self.save_config_callback = None  # config.yaml stays that of the training
+        elif not given.trainer.fast_dev_run:  # which leaves no folder
+            folder, seed = self.root / self.run_name, given.seed_everything
+            self.own_callbacks = [*self.own_callbacks, RunRecord(folder, self.argv, seed, self.is_new)]
         for logger in _as_list(given.trainer.logger):
             for argument in {"name", "run_name"} & set((logger.get("init_args") or {}).keys()):
                 logger.init_args[argument] = self.run_name
@@ -312,8 +318,7 @@ class CLI(LightningCLI):
             if self.is_new and first and not (folder / runs.CHECKPOINTS).exists():
                 if as_input_error(error):
                     shutil.rmtree(folder, ignore_errors=True)
-                with suppress(OSError):
-                    folder.rmdir()
+                remove_if_unused(folder)
             raise
 
     def after_fit(self) -> None:

@@ -56,3 +56,20 @@ class NeverRandom(Protocol):
     """A dataset that draws no random numbers, and so needs no seed for every batch, which takes 0.1 ms."""
 
     never_random: bool
+
+
+@runtime_checkable
+class DescribesData(Protocol):
+    """A datamodule that says which data it holds. Its description is written to `run.json`.
+
+    Without it, the rows of the training and validation datasets are counted.
+    """
+
+    def describe_data(self) -> dict[str, Any]:
+        """Describe the data, once they are set up to train.
+
+        Returns:
+            Plain values: at best the sources with a hash of their content (`data/fingerprint.py`), and the rows of
+            every split.
+        """
+        ...

@@ -179,6 +179,10 @@ class LitDataModule(LightningDataModule):
             "train_rows_by_class": dict(zip(self.fitted["classes"], self.fitted["class_counts"], strict=True)),
         }
 
+    def name_rows(self, rows: Sequence[int]) -> list[str]:
+        """Name images of the training split by their file."""
+        return [self.names[position] for position in self.splits["train"][list(rows)].tolist()]
+
     def transform(self, augment: bool) -> v2.Compose:
         """Make the transform of an image into float32 of shape (in_channels, image_size, image_size).
 

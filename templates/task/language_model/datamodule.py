@@ -139,6 +139,10 @@ class LitDataModule(LightningDataModule):
         rows = {split: len(starts) for split, starts in self.splits.items()}
         return {"sources": [source], "rows": rows, "tokens": len(self.corpus)}
 
+    def name_rows(self, rows: Sequence[int]) -> list[str]:
+        """Name blocks of the training split by where they start."""
+        return [f"the block at token {self.splits['train'][row]}" for row in rows]
+
     def prompt(self, text: str) -> Prompt:
         """Tokenize a prompt."""
         if not text:

@@ -27,10 +27,16 @@ def collect(trainer: Trainer) -> dict[str, Any]:
     }
 
 
-def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
-    """Restore the latest values, which schedulers and callbacks monitor, and the states of torchmetrics."""
+def restore_latest(trainer: Trainer, saved: dict[str, Any]) -> None:
+    """Restore the latest values, which schedulers and callbacks monitor."""
     device = trainer.lightning_module.device
     trainer.callback_metrics.update({name: value.to(device) for name, value in saved["latest"].items()})
+
+
+def restore(trainer: Trainer, saved: dict[str, Any]) -> None:
+    """Restore the latest values and the states of torchmetrics."""
+    device = trainer.lightning_module.device
+    restore_latest(trainer, saved)
     for name, metric in _metrics(trainer).items():
         if name in saved["metrics"]:
             metric._update_count = saved["metrics"][name]["updates"]

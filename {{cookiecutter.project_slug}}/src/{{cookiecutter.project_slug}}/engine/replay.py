@@ -120,6 +120,12 @@ class Replay(Callback):
             epoch_metrics.add_running(trainer, self._saved["metrics"])
             self._saved = None
 
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._saved is not None:  # by the validation at the end of this epoch, after which no batch was left
+            epoch_metrics.restore_latest(trainer, self._saved["metrics"])
+            # Lightning, which does not save metrics, would not step ReduceLROnPlateau.
+            trainer.fit_loop.epoch_loop.update_lr_schedulers("epoch", update_plateau_schedulers=True)
+
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit":
             self._random_state = _random_state()

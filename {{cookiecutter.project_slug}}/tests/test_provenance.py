@@ -188,6 +188,9 @@ def test_commit_of_the_code_is_recorded(tmp_path: Path, monkeypatch: pytest.Monk
     assert record() == {"commit": git("rev-parse", "HEAD"), "dirty": False}
     (code / "new.py").touch()
     assert record() == {"commit": git("rev-parse", "HEAD"), "dirty": True}
+    (code / "environment").mkdir()
+    monkeypatch.setattr(provenance, "__file__", str(code / "environment/provenance.py"))
+    assert record() is None  # installed inside a repository that does not hold the code
 
 
 def test_lock_file_is_recorded(workdir: Path) -> None:

@@ -16,10 +16,11 @@ FILE = "run.json"
 
 
 def read_record(folder: Path) -> dict[str, Any]:
-    """Read run.json; empty for a run without one."""
-    path = folder / FILE
-    record: dict[str, Any] = json.loads(path.read_text(encoding="utf-8")) if path.exists() else {}
-    return record
+    """Read run.json; empty for a run without one, or with a damaged one."""
+    with suppress(OSError, ValueError):
+        record: dict[str, Any] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        return record
+    return {}
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:

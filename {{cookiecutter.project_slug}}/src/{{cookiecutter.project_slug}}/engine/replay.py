@@ -123,7 +123,7 @@ class Replay(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._saved is not None:  # by the validation at the end of this epoch, after which no batch was left
             epoch_metrics.restore_latest(trainer, self._saved["metrics"])
-            # Lightning, which does not save metrics, would not step ReduceLROnPlateau.
+        if trainer.fit_loop.restarting:  # in this epoch, Lightning does not step ReduceLROnPlateau
             trainer.fit_loop.epoch_loop.update_lr_schedulers("epoch", update_plateau_schedulers=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

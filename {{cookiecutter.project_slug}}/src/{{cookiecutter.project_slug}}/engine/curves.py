@@ -24,8 +24,8 @@ class LearningCurves(Callback):
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         settings: Any = trainer  # it has this attribute without declaring it
-        steps = max(1, int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
-        settings.log_every_n_steps = min(settings.log_every_n_steps, steps)
+        steps = max(1, trainer.num_training_batches // trainer.accumulate_grad_batches)  # of a stream: infinity
+        settings.log_every_n_steps = int(min(settings.log_every_n_steps, steps))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw(trainer)

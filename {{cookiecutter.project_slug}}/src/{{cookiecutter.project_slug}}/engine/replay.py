@@ -89,7 +89,11 @@ class Replay(Callback):
 
         def make_resumable(loader: Any) -> Any:
             loader = process(loader)
-            return ReplayLoader(loader, self) if trainer.training else loader
+            if trainer.training:
+                return ReplayLoader(loader, self)
+            if isinstance(loader, DataLoader) and loader.generator is None:
+                loader.generator = torch.Generator()  # for the seed of its workers, instead of the training's
+            return loader
 
         strategy.process_dataloader = make_resumable
 

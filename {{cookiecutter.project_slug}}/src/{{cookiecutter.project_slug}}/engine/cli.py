@@ -7,7 +7,7 @@ import re
 import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -17,7 +17,7 @@ import jsonargparse._typehints
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
@@ -36,6 +36,8 @@ from .loggers import log_config
 from .metrics import MetricsCSV
 from .optimizer import KeepConfiguredOptimizer
 from .predictions import PredictionWriter
+from .progress import progress_bar
+from .resumed_logs import ResumedLogs
 
 DEFAULT_CONFIG = Path("configs/train.yaml")
 
@@ -223,7 +225,11 @@ class CLI(LightningCLI):
         training = self.subcommand == "fit"
         filename = "metrics.csv" if training else f"metrics-{self.subcommand}.csv"
         metrics = MetricsCSV(self.root, self.run_name, filename, append=training)
+        loggers = _as_list(settings.logger)
         chosen = _as_list(settings.callbacks)
+        if training:
+            self.logs = ResumedLogs(self.root / self.run_name, metrics, loggers)
+            chosen.insert(0, self.logs)
         always: list[Callback] = [
             KeepConfiguredOptimizer(),
             LearningCurves(),
@@ -234,7 +240,7 @@ class CLI(LightningCLI):
         ]
         # Lightning rejects a second one of these, and one that is switched off.
         if settings.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in chosen):
-            always.append(RichProgressBar())
+            always.append(progress_bar())
         if settings.enable_model_summary is not False and not any(isinstance(c, ModelSummary) for c in chosen):
             always.append(console.LayerTable())
         for section in ("optimizer", "lr_scheduler"):
@@ -242,9 +248,7 @@ class CLI(LightningCLI):
                 self.made[section] = optimizer
                 if training:
                     rank_zero_info(f"{section}: {optimizer['class_path']}, instead of the model's configure_optimizers")
-        trainer = super().instantiate_trainer(
-            logger=[metrics, *_as_list(settings.logger)], callbacks=[*chosen, *always], **kwargs
-        )
+        trainer = super().instantiate_trainer(logger=[metrics, *loggers], callbacks=[*chosen, *always], **kwargs)
         cores = os.cpu_count() or 1
         most = max(8, cores)  # a few more processes than cores are slow, but useful to try things out
         if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
@@ -263,7 +267,7 @@ class CLI(LightningCLI):
             super().instantiate_classes()
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with self._no_folder_for_nothing():
+        with self._no_folder_for_nothing(), self.logs.ending() if subcommand == "fit" else nullcontext():
             super()._run_subcommand(subcommand)
         with suppress(OSError):
             (self.root / self.run_name).rmdir()  # if nothing was written, as under `fast_dev_run`

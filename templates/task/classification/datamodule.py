@@ -93,6 +93,10 @@ class LitDataModule(TabularDataModule):
         counts = numbers[self.splits["train"]].bincount(minlength=len(classes))
         return {"classes": classes, "class_counts": counts.tolist()}
 
+    def describe_data(self) -> dict[str, Any]:
+        counts = dict(zip(self.fitted["classes"], self.fitted["class_counts"], strict=True))
+        return super().describe_data() | {"train_rows_by_class": counts}
+
     def target_notes(self) -> list[str]:
         return [shares(self.fitted["classes"], self.fitted["class_counts"], self.balance)]
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from torch.utils.data import DataLoader
 from torchvision.transforms import v2
 
 from .data.classes import balanced_weights, class_columns, shares
+from .data.fingerprint import fingerprint, fingerprint_of_bytes
 from .data.images import ImageLoader, Images, Source, find_images, read_image
 from .data.labels import Label, file_labels, folder_labels, require_known_classes, split_images
 from .data.split import Splits, require_rows_of_training
@@ -163,6 +165,23 @@ class LitDataModule(LightningDataModule):
         """Turn logits (n, num_classes) into the file, the predicted class and the probability of each."""
         files = [self.names[row] for row in rows]
         return {"file": files, **class_columns(prediction, "class", self.fitted["classes"])}
+
+    def describe_data(self) -> dict[str, Any]:
+        """Describe the images and the size of every split, for run.json in the run's folder."""
+        if self.path is None:
+            sources = [fingerprint_of_bytes(self.origin, self._digits.images.tobytes())]
+        else:
+            sources = [fingerprint(self.path, [image for image in self.found.values() if isinstance(image, Path)])]
+            sources += [fingerprint(self.labels, [self.labels])] if self.labels else []
+        return {
+            "sources": sources,
+            "rows": {split: len(rows) for split, rows in self.splits.items()},
+            "train_rows_by_class": dict(zip(self.fitted["classes"], self.fitted["class_counts"], strict=True)),
+        }
+
+    def name_rows(self, rows: Sequence[int]) -> list[str]:
+        """Name images of the training split by their file."""
+        return [self.names[position] for position in self.splits["train"][list(rows)].tolist()]
 
     def transform(self, augment: bool) -> v2.Compose:
         """Make the transform of an image into float32 of shape (in_channels, image_size, image_size).

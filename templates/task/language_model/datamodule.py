@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from .data.documents import find_documents
+from .data.fingerprint import fingerprint, fingerprint_of_bytes
 from .data.text import Blocks, Prompt, Shuffle, Vocabulary, characters_of, map_tokens
 from .engine.errors import InputError, require_fractions, require_positive, require_same
 from .engine.predictions import plain_columns
@@ -128,6 +129,19 @@ class LitDataModule(LightningDataModule):
             return plain_columns(prediction)  # another model's
         columns = zip(("prompt", "continuation"), prediction, strict=True)
         return {name: [self.vocabulary.decode(tokens) for tokens in part] for name, part in columns}
+
+    def describe_data(self) -> dict[str, Any]:
+        """Describe the text and the number of blocks in every split, for run.json in the run's folder."""
+        if self.path is None:
+            source = fingerprint_of_bytes("the reference of Python", _reference().encode())
+        else:
+            source = fingerprint(self.path, find_documents(self.path, self.encoding, self.field).files)
+        rows = {split: len(starts) for split, starts in self.splits.items()}
+        return {"sources": [source], "rows": rows, "tokens": len(self.corpus)}
+
+    def name_rows(self, rows: Sequence[int]) -> list[str]:
+        """Name blocks of the training split by where they start."""
+        return [f"the block at token {self.splits['train'][row]}" for row in rows]
 
     def prompt(self, text: str) -> Prompt:
         """Tokenize a prompt."""

@@ -6,7 +6,7 @@ optimizer. So a class comes back as it was trained, whether or not it calls `sav
 
 from __future__ import annotations
 
-import pickle
+import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,12 +17,13 @@ from typing import Any, NamedTuple
 import torch
 from jsonargparse import ArgumentParser
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.utilities import rank_zero_info
 from torch import nn, optim
 
+from .durable import require_whole
 from .errors import InputError
 from .predictions import to_columns
-from .runs import CHECKPOINTS
+from .runs import CHECKPOINTS, newest_run
 
 CONFIG = "made_from"  # where a checkpoint keeps its part of the config
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
@@ -33,7 +34,6 @@ PARTS = (nn.Module, optim.Optimizer, optim.lr_scheduler.LRScheduler)
 TRUSTED = {__name__.partition(".")[0], "lightning", "torch", "torchmetrics", "torchvision"}
 PLAIN = (bool, int, float, str, list, tuple, dict, type(None))  # what a config holds
 MALFORMED = (AttributeError, KeyError, TypeError)  # raised for content of another form
-UNREADABLE = (EOFError, OSError, RuntimeError, pickle.UnpicklingError)  # raised by torch.load
 
 
 class SaveConfig(Callback):
@@ -50,21 +50,6 @@ class SaveConfig(Callback):
         checkpoint[CONFIG] = self.config
 
 
-class LastCheckpoint(ModelCheckpoint):
-    """Lightning's ModelCheckpoint, except that an exception before training starts saves nothing.
-
-    Stock would overwrite last.ckpt with an untrained model when a resume fails.
-    """
-
-    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._started = True
-        super().on_train_start(trainer, pl_module)
-
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if getattr(self, "_started", False):
-            super().on_exception(trainer, pl_module, exception)
-
-
 class Checkpoint(NamedTuple):
     """A checkpoint that is safe to load, and the config of its model and data.
 
@@ -78,6 +63,21 @@ class Checkpoint(NamedTuple):
     path: Path
     config: dict[str, Any]
     content: dict[str, Any]
+
+    def require_resumable(self, max_epochs: int | None = None) -> None:
+        """Check that training can go on from here.
+
+        Args:
+            max_epochs: Epochs that are asked for; -1 or None for no limit.
+
+        Raises:
+            InputError: If it holds weights only, or has more epochs.
+        """
+        if "optimizer_states" not in self.content or "loops" not in self.content:
+            raise InputError(f"{self.path}: holds weights only; start from it with --ckpt_path in `validate` or `test`")
+        done = self.content["loops"]["fit_loop"]["epoch_progress"]["current"]["completed"]
+        if max_epochs not in (None, -1) and done > max_epochs:
+            raise InputError(f"--trainer.max_epochs {max_epochs}: {self.path} already has {done} epochs; ask for more")
 
     def restore_state(self, datamodule: LightningDataModule) -> None:
         """Restore the state a datamodule had in training, through Lightning's own hook `load_state_dict`."""
@@ -180,35 +180,55 @@ def load_run(
     return Run(trained.eval(), data, checkpoint)
 
 
-def find(root: Path, which: str) -> Path:
-    """Find the checkpoint `which` ("last" or "best") of the newest run, or take it as a path.
+def find(root: Path, which: str) -> Checkpoint:
+    """Read the checkpoint `which` ("last" or "best") of the newest run, or one given by its path.
+
+    For "last", it is the newest one that is whole; damaged ones are named and passed over.
 
     Raises:
         InputError: If there is no run, or the newest one has no such checkpoint.
     """
     if which not in ("last", "best"):
-        return Path(which)
-    configs = sorted(root.glob("*/config.yaml"), key=lambda path: path.stat().st_mtime_ns)
-    if not configs:
+        return read(Path(which))
+    newest = newest_run(root)
+    if newest is None:
         raise InputError(f"--ckpt_path {which}: no run in {root} yet; train first with `fit`")
-    newest = configs[-1].parent
-    path = newest / CHECKPOINTS / f"{which}.ckpt"
-    if not path.exists():
-        raise InputError(f"--ckpt_path {which}: the newest run, {newest}, has none; name another checkpoint")
-    return path
+    names = ("last", "best") if which == "last" else ("best",)
+    paths = [path for name in names if (path := newest / CHECKPOINTS / f"{name}.ckpt").exists()]
+    flaws: list[str] = []
+    for path in sorted(paths, key=lambda path: -path.stat().st_mtime_ns):
+        try:
+            checkpoint = read(path)
+            if which == "last":
+                checkpoint.require_resumable()
+        except InputError as error:
+            flaws.append(str(error))
+        else:
+            for flaw in flaws:
+                rank_zero_info(f"{flaw}; taking {path}")
+            return checkpoint
+    if flaws:
+        raise InputError("; ".join(flaws))
+    raise InputError(
+        f"--ckpt_path {which}: the newest run, {newest}, ended before it saved a checkpoint; name one of another run"
+    )
 
 
 def read(path: Path) -> Checkpoint:
     """Read a checkpoint without executing code from it.
 
     Raises:
-        InputError: If it does not exist, is no checkpoint, or names code that is not this project's.
+        InputError: If it does not exist, is damaged or no checkpoint, or names code that is not this project's.
     """
     if not path.exists():
         raise InputError(f"{path}: no such checkpoint")
+    if path.is_dir():
+        raise InputError(f"{path}: a folder; name a checkpoint in it")
+    require_whole(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-    except UNREADABLE:
+        with _no_pickled_code():
+            content = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+    except Exception:  # what torch.load raises depends on what it is given
         raise InputError(f"{path}: not a checkpoint, or not safe to load: it holds more than plain values") from None
     try:
         if "state_dict" not in content:
@@ -222,6 +242,17 @@ def read(path: Path) -> Checkpoint:
     except MALFORMED:
         raise InputError(f"{path}: not a checkpoint of Lightning") from None
     return Checkpoint(path, config, content)
+
+
+@contextmanager
+def _no_pickled_code() -> Iterator[None]:
+    """Load safely, whatever the environment says: PyTorch lets this variable overrule `weights_only=True`."""
+    overruled = os.environ.pop("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", None)
+    try:
+        yield
+    finally:
+        if overruled is not None:
+            os.environ["TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD"] = overruled
 
 
 def _from_hparams(content: dict[str, Any]) -> dict[str, Any]:

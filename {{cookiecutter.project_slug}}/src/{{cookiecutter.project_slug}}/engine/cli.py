@@ -1,10 +1,12 @@
 """LightningCLI with its pitfalls fixed."""
 
+import errno
 import inspect
 import math
 import os
 import re
 import shutil
+import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -17,7 +19,7 @@ import jsonargparse._typehints
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import ModelCheckpoint, ModelSummary, ProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
@@ -31,18 +33,29 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 from . import checkpoints, console, runs
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
+from .durable import DurableCheckpointIO
 from .errors import InputError
+from .health import Health
+from .last_checkpoint import LastCheckpoint
 from .loggers import log_config
 from .metrics import MetricsCSV
 from .optimizer import KeepConfiguredOptimizer
 from .predictions import PredictionWriter
 from .progress import progress_bar
+from .provenance import RunRecord
+from .record import remove_if_unused
+from .replay import Replay
 from .resumed_logs import ResumedLogs
+from .stop import StopOnSignal
 
 DEFAULT_CONFIG = Path("configs/train.yaml")
+CHOSEN = "CHECKPOINT_OF_FIRST_PROCESS"  # tells the other processes what `last` was, before there was a newer run
 
 # jsonargparse writes defaults as YAML, which knows no enums; Lightning's Timer, for one, has one as a default.
 yaml.SafeDumper.add_multi_representer(Enum, lambda dumper, member: dumper.represent_data(member.value))
+
+# jsonargparse prints datamodules that lack a fact; Lightning's text of one makes its dataloaders, before `setup`.
+LightningDataModule.__str__ = object.__str__  # type: ignore[method-assign]
 
 
 def _drop_init_args(parser: Any, previous: Any, value: Any) -> None:
@@ -73,12 +86,20 @@ class Parser(LightningArgumentParser):
 
 
 class RunConfig(SaveConfigCallback):
-    """Save config.yaml and send it to every logger; `ckpt_path` is cleared, so that the config trains from scratch."""
+    """Save config.yaml and send it to every logger; `ckpt_path` is cleared, so that the config trains from scratch.
+
+    A resumed run replaces its config.yaml only once training starts.
+    """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        resumes = self.config.ckpt_path is not None
         self.config = self.config.clone()
         self.config.ckpt_path = None
-        super().setup(trainer, pl_module, stage)
+        if not resumes:
+            super().setup(trainer, pl_module, stage)
+
+    def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().setup(trainer, pl_module, "fit")  # which saves once
 
     def save_config(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if folder := runs.folder_of(trainer):
@@ -137,6 +158,7 @@ class CLI(LightningCLI):
         self.facts = facts
         self.own_callbacks = callbacks
         self.checkpoint: checkpoints.Checkpoint | None = None
+        self.resumes = False
         self.made: dict[str, Any] = {}  # the config of what was made, for the next checkpoint
         super().__init__(
             args=args,
@@ -156,7 +178,7 @@ class CLI(LightningCLI):
             "--name", type=str | None, default=None, help="Name of the run's folder (default: the current time)."
         )
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
-        parser.add_lightning_class_args(checkpoints.LastCheckpoint, "last_checkpoint")
+        parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         for fact in self.facts:
             parser.link_arguments(f"data.{fact}", f"model.init_args.{fact}", apply_on="instantiate")
 
@@ -169,6 +191,7 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         argv: list[str] = sys.argv[1:] if args is None else list(args)
+        self.argv = argv
         # First parse only what locates the checkpoint: its config may name a different model and datamodule.
         kept, dropped = _split_options(argv, ("--print_config", "--model", "--data"))
         for option, value in dropped:
@@ -182,7 +205,11 @@ class CLI(LightningCLI):
             raise InputError("predictions need a trained model: drop --ckpt_path, or name a checkpoint")
         saved: dict[str, Any] = {}
         if given.ckpt_path is not None:
-            self.checkpoint = checkpoints.read(checkpoints.find(self.root, given.ckpt_path))
+            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+            chosen = given.ckpt_path if first else os.environ.get(CHOSEN, given.ckpt_path)
+            self.checkpoint = checkpoints.find(self.root, chosen)
+            os.environ[CHOSEN] = str(self.checkpoint.path)
+            self.resumes = subcommand == "fit" and (given.ckpt_path == "last" or self.checkpoint.path.stem == "last")
             saved = self.checkpoint.config
             if subcommand != "fit":  # which alone needs the optimizer
                 saved = {section: settings for section, settings in saved.items() if section in checkpoints.BASES}
@@ -208,14 +235,19 @@ class CLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         given = self.config[self.subcommand]
         path = self.checkpoint.path if self.checkpoint else None
+        if self.checkpoint and self.subcommand == "fit":
+            self.checkpoint.require_resumable(given.trainer.max_epochs)
         # Evaluation, and training that resumes the last checkpoint, stay in the run's folder.
-        continues_run = path and not given.name and (self.subcommand != "fit" or path.stem == "last")
+        continues_run = path and not given.name and (self.subcommand != "fit" or self.resumes)
         run = runs.name_of(self.root, path) if path and continues_run else None
         self.root.mkdir(parents=True, exist_ok=True)
         self.run_name = run or runs.claim_name(self.root, given.name)
         self.is_new = run is None
         if self.subcommand != "fit":
             self.save_config_callback = None  # config.yaml stays that of the training
+        elif not given.trainer.fast_dev_run:  # which leaves no folder
+            folder, seed = self.root / self.run_name, given.seed_everything
+            self.own_callbacks = [*self.own_callbacks, RunRecord(folder, self.argv, seed, self.is_new)]
         for logger in _as_list(given.trainer.logger):
             for argument in {"name", "run_name"} & set((logger.get("init_args") or {}).keys()):
                 logger.init_args[argument] = self.run_name
@@ -230,7 +262,11 @@ class CLI(LightningCLI):
         if training:
             self.logs = ResumedLogs(self.root / self.run_name, metrics, loggers)
             chosen.insert(0, self.logs)
+        replay = Replay()
         always: list[Callback] = [
+            replay,
+            Health(replay),
+            StopOnSignal(self._get(self.config_init, "last_checkpoint").save),
             KeepConfiguredOptimizer(),
             LearningCurves(),
             *self.own_callbacks,
@@ -248,7 +284,12 @@ class CLI(LightningCLI):
                 self.made[section] = optimizer
                 if training:
                     rank_zero_info(f"{section}: {optimizer['class_path']}, instead of the model's configure_optimizers")
-        trainer = super().instantiate_trainer(logger=[metrics, *loggers], callbacks=[*chosen, *always], **kwargs)
+        trainer = super().instantiate_trainer(
+            logger=[metrics, *loggers],
+            callbacks=[*chosen, *always],
+            plugins=[DurableCheckpointIO(), *_as_list(settings.plugins)],
+            **kwargs,
+        )
         cores = os.cpu_count() or 1
         most = max(8, cores)  # a few more processes than cores are slow, but useful to try things out
         if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
@@ -259,7 +300,7 @@ class CLI(LightningCLI):
 
     def _instantiate_trainer(self, config: dict[str, Any], callbacks: list[Callback]) -> Trainer:
         if config["enable_checkpointing"] is False:  # which Lightning rejects beside a ModelCheckpoint
-            callbacks = [callback for callback in callbacks if not isinstance(callback, ModelCheckpoint)]
+            callbacks = [callback for callback in callbacks if not isinstance(callback, Checkpoint)]
         return super()._instantiate_trainer(config, callbacks)
 
     def instantiate_classes(self) -> None:
@@ -283,8 +324,7 @@ class CLI(LightningCLI):
             if self.is_new and first and not (folder / runs.CHECKPOINTS).exists():
                 if as_input_error(error):
                     shutil.rmtree(folder, ignore_errors=True)
-                with suppress(OSError):
-                    folder.rmdir()
+                remove_if_unused(folder)
             raise
 
     def after_fit(self) -> None:
@@ -346,6 +386,8 @@ def as_input_error(error: BaseException | None) -> str | None:
         if isinstance(error, (InputError, MisconfigurationException)):
             # A worker process puts its traceback in front of the message.
             return str(error).rpartition("InputError: ")[2].strip()
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return f"{error.filename or 'the folder of the runs'}: {error.strerror}; free some space, then resume"
         if isinstance(error, ModuleNotFoundError) and error.name is None:
             return str(error)  # not from an import: Lightning says that an accelerator's package is missing
         if isinstance(error, RuntimeError) and str(error).startswith("Error(s) in loading state_dict"):
@@ -400,4 +442,10 @@ def _errors_in_one_line(argv: Sequence[str]) -> Iterator[None]:
     except Exception as error:
         if message := as_input_error(error):
             sys.exit(f"error: {message}")
+        raise
+    except KeyboardInterrupt:
+        sys.exit(128 + signal.SIGINT)
+    except SystemExit as end:
+        if isinstance(end.__context__, KeyboardInterrupt):  # Lightning makes it a 1
+            sys.exit(128 + signal.SIGINT)
         raise

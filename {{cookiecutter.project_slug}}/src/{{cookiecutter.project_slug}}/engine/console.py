@@ -2,7 +2,6 @@
 
 import io
 import logging
-import math
 import os
 import sys
 import warnings
@@ -19,7 +18,7 @@ from rich.table import Table
 
 from .contract import DescribesColumns
 from .errors import InputError
-from .metrics import read_curves
+from .results import best_step, read_curves
 
 # Warnings of Lightning and PyTorch about what this project does on purpose, each with the reason.
 EXPECTED_WARNINGS = (
@@ -115,10 +114,7 @@ def result_table(folder: Path, title: str, monitor: str, mode: str) -> Table:
         mode: "min" or "max": which of its values is best.
     """
     curves = read_curves(folder)
-    judged = {step: value for step, value in curves.get(monitor, {}).items() if not math.isnan(value)}
-    if len(judged) > 1:
-        judged.pop(0, None)  # step 0 is the untrained model, which is never saved
-    best = (min if mode == "min" else max)(judged, key=lambda step: judged[step], default=None)
+    best = best_step(curves.get(monitor, {}), mode)
     table = Table("metric", "first", "last", "at best.ckpt", title=title)
     for name, curve in sorted(curves.items()):
         values = [*curve.values()]

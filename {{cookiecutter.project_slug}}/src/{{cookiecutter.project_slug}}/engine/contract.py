@@ -36,3 +36,40 @@ class DescribesColumns(Protocol):
             Columns of a table by name, each with one value per column of the data.
         """
         ...
+
+
+@runtime_checkable
+class NamesRows(Protocol):
+    """A datamodule that can say where the rows of its training data come from, for messages about a sick batch."""
+
+    def name_rows(self, rows: Sequence[int]) -> list[str]:
+        """Name rows by their place in the user's files.
+
+        Args:
+            rows: Positions in the training dataset, counted from 0.
+        """
+        ...
+
+
+@runtime_checkable
+class NeverRandom(Protocol):
+    """A dataset that draws no random numbers, and so needs no seed for every batch, which takes 0.1 ms."""
+
+    never_random: bool
+
+
+@runtime_checkable
+class DescribesData(Protocol):
+    """A datamodule that says which data it holds. Its description is written to `run.json`.
+
+    Without it, the rows of the training and validation datasets are counted.
+    """
+
+    def describe_data(self) -> dict[str, Any]:
+        """Describe the data, once they are set up to train.
+
+        Returns:
+            Plain values: at best the sources with a hash of their content (`data/fingerprint.py`), and the rows of
+            every split.
+        """
+        ...

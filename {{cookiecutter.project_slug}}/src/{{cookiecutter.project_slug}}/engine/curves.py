@@ -6,7 +6,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from matplotlib.figure import Figure
 
 from .loggers import save_picture
-from .metrics import Curve, read_curves
+from .results import Curve, read_curves
 from .runs import folder_of
 
 

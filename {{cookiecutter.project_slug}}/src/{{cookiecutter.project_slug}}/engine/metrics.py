@@ -1,4 +1,4 @@
-"""metrics.csv: every logged number, always written, and read back for the curves and the summary."""
+"""metrics.csv: every logged number, always written; `results.py` reads it back."""
 
 import csv
 import os
@@ -9,8 +9,6 @@ from lightning.pytorch.loggers import CSVLogger
 from lightning.pytorch.loggers.csv_logs import ExperimentWriter
 from lightning.pytorch.loggers.logger import rank_zero_experiment
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
-
-Curve = dict[int, float]  # step -> value
 
 
 class MetricsCSV(CSVLogger):
@@ -87,16 +85,3 @@ class _Writer(ExperimentWriter):
                 self.rows = sum(1 for _ in lines)
         else:
             path.unlink(missing_ok=True)
-
-
-def read_curves(folder: Path) -> dict[str, Curve]:
-    """Read train_* and val_* from `folder/metrics.csv`, by step; the later value wins where a step was logged twice."""
-    curves: dict[str, Curve] = {}
-    path = folder / "metrics.csv"
-    if path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if value and name.startswith(("train_", "val_")):
-                        curves.setdefault(name, {})[int(row["step"])] = float(value)
-    return {name: dict(sorted(curve.items())) for name, curve in curves.items()}

@@ -11,6 +11,7 @@ from lightning.pytorch.loggers import Logger
 
 from .loggers import continue_run, end_run, resume_from, run_id
 from .metrics import MetricsCSV
+from .provenance import how_it_ended
 from .runs import folder_of
 
 TRACKERS = "trackers.json"  # in a run's folder: its ids in the trackers, by position and class of the logger
@@ -41,18 +42,17 @@ class ResumedLogs(Callback):
         self.is_resumed = self.is_training = False
         self.rows: int | None = None  # to keep from before the resume
         self.rows_before_batch = 0
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if folder_of(trainer) and trainer.is_global_zero:
-            ids = self.ids | {name: found for name, logger in self.loggers.items() if (found := run_id(logger))}
-            if ids != self.ids:
-                self.path.write_text(json.dumps(ids, indent=2))
+        self.end = "FAILED"
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.is_resumed, self.rows = True, checkpoint.get(ROWS)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.is_training = True
+        if folder_of(trainer) and trainer.is_global_zero:  # before there is a checkpoint to resume from
+            ids = self.ids | {name: found for name, logger in self.loggers.items() if (found := run_id(logger))}
+            if ids != self.ids:
+                self.path.write_text(json.dumps(ids, indent=2))
         if self.is_resumed:
             self.metrics.keep(self.rows)
             for logger in trainer.loggers:
@@ -68,14 +68,16 @@ class ResumedLogs(Callback):
         is_repeated = batches.ready > batches.processed  # saved within a batch, before its optimizer step
         checkpoint[ROWS] = self.rows_before_batch if is_repeated else self.metrics.rows
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        self.end = "KILLED" if how_it_ended(exception)["status"] == "stopped" else "FAILED"
+
     @contextmanager
     def ending(self) -> Iterator[None]:
-        """Tell the trackers how a run ended; of itself, Lightning tells them only that it failed."""
+        """Tell the trackers how a run ended, once Lightning has told them that it failed."""
         try:
             yield
-        except BaseException as error:
-            status = "FAILED" if isinstance(error, Exception) else "KILLED"  # signals raise SystemExit
+        except BaseException:
             for name, logger in self.loggers.items():
                 before = None if self.is_training else self.status.get(name)
-                end_run(logger, before or status)
+                end_run(logger, before or self.end)
             raise

@@ -2,6 +2,7 @@
 
 runs/<name>/
     config.yaml     the resolved config, ready for `--config`
+    run.json        code, data, versions and hardware, and how the run ended
     metrics.csv     every number that was logged
     curves.png      the learning curves, next to the report's pictures
     checkpoints/    best.ckpt by validation loss, last.ckpt to resume from
@@ -39,6 +40,16 @@ def claim_name(root: Path, wanted: str | None) -> str:
             count += 1
             name = f"{base}-{count}"
     return name
+
+
+def newest_run(root: Path) -> Path | None:
+    """Return the folder of the run that was started or resumed last, whether or not it has a checkpoint."""
+    started: dict[Path, int] = {}
+    for folder in root.glob("*/"):
+        marks = [file for name in ("config.yaml", "run.json") if (file := folder / name).exists()]
+        if marks:
+            started[folder] = marks[0].stat().st_mtime_ns
+    return max(started, key=lambda folder: started[folder], default=None)
 
 
 def name_of(root: Path, checkpoint: Path) -> str | None:

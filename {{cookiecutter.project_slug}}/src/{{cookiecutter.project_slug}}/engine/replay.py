@@ -1,0 +1,425 @@
+"""Training that can be resumed exactly: its batches and its random numbers.
+
+A training batch depends on the seed, the epoch and its number alone: not on what was loaded before, nor on the number
+of worker processes. So a resumed run starts an epoch at the batch that is due, and loads nothing to skip it. This
+holds for any DataLoader with a sampler. Other iterables are read up to the batch that is due.
+
+What a dataset, sampler or collate function draws from the global generators of Python, NumPy and PyTorch is replayed. A
+generator that they keep to themselves is not, except a sampler's or a DataLoader's `generator`.
+"""
+
+import copy
+import hashlib
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import partial
+from itertools import count, islice
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from lightning.fabric.utilities.data import sized_len
+from lightning.fabric.utilities.seed import pl_worker_init_function
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    TensorDataset,
+    WeightedRandomSampler,
+    default_collate,
+    default_convert,
+    get_worker_info,
+)
+from torch.utils.data.distributed import DistributedSampler
+
+from . import epoch_metrics
+from .contract import NeverRandom
+
+REPLAY = "replay"  # where a checkpoint keeps, for every process, what this module needs
+# Samplers that draw everything before their first number.
+DRAW_AT_START = (
+    SequentialSampler,
+    RandomSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+    DistributedSampler,
+)
+
+
+class Position(NamedTuple):
+    """How far the training is: complete epochs, and complete batches of the next one."""
+
+    epoch: int
+    batches: int
+
+
+class Replay(Callback):
+    """Make the training dataloaders resumable, and call `on_step_boundary(trainer)` of every callback that has it.
+
+    At a step boundary, everything of the last step is complete, validation included, and nothing of the next one has
+    begun. It is the place for checkpoints. Validation does not change the random numbers of the training.
+    """
+
+    seed: int
+    resumed = Position(0, 0)
+    _saved: dict[str, Any] | None = None  # of the checkpoint, until training has reached its first step boundary
+    _last_boundary: Position | None = None
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        self.trainer = trainer
+        self.seed = trainer.strategy.broadcast(torch.initial_seed())
+        self._at_boundary = [
+            act
+            for callback in trainer.callbacks  # type: ignore[attr-defined]
+            if (act := getattr(callback, "on_step_boundary", None))
+        ]
+        strategy: Any = trainer.strategy
+        process = strategy.process_dataloader
+
+        def make_resumable(loader: Any) -> Any:
+            loader = process(loader)
+            return ReplayLoader(loader, self) if trainer.training else loader
+
+        strategy.process_dataloader = make_resumable
+
+    def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        own = {
+            "seed": self.seed,
+            "position": tuple(self.position()),
+            "random": _random_state(),
+            "logged_steps": _logged_steps(trainer),
+            "metrics": epoch_metrics.collect(trainer),
+        }
+        everyone: list[Any] = [own]
+        if trainer.world_size > 1:
+            everyone = [None] * trainer.world_size
+            torch.distributed.all_gather_object(everyone, own)
+        checkpoint[REPLAY] = everyone
+
+    def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
+        everyone = checkpoint.get(REPLAY, [])
+        if trainer.state.fn == "fit" and everyone:
+            self.seed = everyone[0]["seed"]
+            self.resumed = Position(*everyone[0]["position"])
+            # Random numbers belong to a process: with another number of them, they start anew.
+            self._saved = everyone[trainer.global_rank] if len(everyone) == trainer.world_size else None
+
+    def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
+        if self._saved is not None:
+            epoch_metrics.add_running(trainer, self._saved["metrics"])
+            self._saved = None
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if self._saved is not None:  # by the validation at the end of this epoch, after which no batch was left
+            epoch_metrics.restore_latest(trainer, self._saved["metrics"])
+            # Lightning, which does not save metrics, would not step ReduceLROnPlateau.
+            trainer.fit_loop.epoch_loop.update_lr_schedulers("epoch", update_plateau_schedulers=True)
+
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            self._random_state = _random_state()
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == "fit":
+            _set_random_state(self._random_state)
+
+    def position(self) -> Position:
+        """Return how far the training is."""
+        progress = self.trainer.fit_loop.epoch_progress.current
+        batches = self.trainer.fit_loop.epoch_loop.batch_progress.current
+        now = Position(progress.completed, batches.ready if progress.ready > progress.completed else 0)
+        return max(now, self.resumed)  # Lightning may start to load before it has restored its loops
+
+    def at_boundary(self) -> None:
+        """Restore the random numbers of a checkpoint, or let callbacks act."""
+        position = self.position()
+        if position == self._last_boundary:
+            return  # several dataloaders
+        self._last_boundary = position
+        if self._saved is not None:
+            _set_random_state(self._saved["random"])
+            self.trainer.fit_loop.epoch_loop._batches_that_stepped = self._saved["logged_steps"]
+            if position == self._saved["position"]:  # and not in the next epoch
+                epoch_metrics.restore(self.trainer, self._saved["metrics"])
+            else:
+                self._saved = None
+        else:
+            for act in self._at_boundary:
+                act(self.trainer)
+
+    def rows_of(self, number: int) -> list[int] | None:
+        """Return the positions in the dataset of a batch of this epoch, or None if they are not known."""
+        loader = self.trainer.train_dataloader
+        if not isinstance(loader, ReplayLoader) or loader.order is None:
+            return None
+        rows = next(islice(loader.order.rows(self.position().epoch, 0), number, None), None)
+        return rows if isinstance(rows, list) else None
+
+
+class ReplayLoader:
+    """A training dataloader that starts every epoch at the batch that is due.
+
+    Other attributes are those of the dataloader it was made from.
+
+    Args:
+        loader: Any dataloader that Lightning takes.
+        replay: Knows the seed and the position of the training.
+    """
+
+    order: "Order | None" = None  # of a DataLoader with a sampler
+    draws = True  # random numbers, while a batch is loaded
+
+    def __init__(self, loader: Any, replay: Replay) -> None:
+        self.loader = self.inner = loader
+        self.replay = replay
+        if not isinstance(loader, DataLoader):
+            return
+        self.inner = copy.copy(loader)
+        settings: dict[str, Any] = vars(self.inner)  # a DataLoader refuses to have most of them set
+        settings["worker_init_fn"] = partial(_start_worker, loader.worker_init_fn)
+        if isinstance(loader.dataset, IterableDataset) or type(loader).__iter__ is not DataLoader.__iter__:
+            return
+        tensors = isinstance(loader.dataset, TensorDataset) and loader.collate_fn in (default_collate, default_convert)
+        self.draws = not tensors and not isinstance(loader.dataset, NeverRandom)
+        kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
+        settings[kind] = self.order = Order(getattr(loader, kind), loader.generator, replay, self.draws)
+        if self.draws:
+            settings["dataset"] = _SeededDataset(loader.dataset, loader.collate_fn, batched=kind == "batch_sampler")
+            settings["collate_fn"] = _as_it_is
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("loader", "inner"):  # while a copy is made
+            raise AttributeError(name)
+        return getattr(self.loader, name)
+
+    def __len__(self) -> int:
+        return len(self.loader)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return nothing: the position of the training says it all. Lightning takes this for resumable."""
+        return {}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Do nothing."""
+
+    @property
+    def _iterator(self) -> Any:  # whose workers Lightning shuts down
+        return getattr(self.inner, "_iterator", None)
+
+    @_iterator.setter
+    def _iterator(self, value: Any) -> None:
+        if isinstance(self.inner, DataLoader):
+            self.inner._iterator = value
+
+    def __iter__(self) -> Iterator[Any]:
+        # A generator: Lightning makes it early, but it starts when the first batch is due.
+        replay = self.replay
+        epoch, done = replay.position()
+        size = sized_len(self.loader)
+        cycle, start = divmod(done, size) if size else (0, done)  # Lightning cycles through the shorter of two loaders
+        key = (replay.seed, epoch, cycle)
+        if self.order is not None:
+            self.order.start_at(epoch, cycle, start)
+        with _seeded(*key):
+            iterator = iter(self.inner)
+        if self.order is None:
+            for number in range(start):
+                with _seeded(*key, number):
+                    next(iterator, None)
+        for number in count(start):
+            replay.at_boundary()
+            try:
+                if self.order is None:
+                    with _seeded(*key, number):
+                        batch = next(iterator)
+                else:
+                    batch = next(iterator)
+                    if self.draws:
+                        _seed_training(*key, number)
+            except StopIteration:
+                return
+            yield batch
+
+
+class _Due(NamedTuple):
+    """What to load, and the seed to load it with."""
+
+    rows: Any
+    seed: int
+
+
+class Order(Sampler[Any]):
+    """The batches of a sampler from one on, the same at every start.
+
+    Args:
+        sampler: A sampler of rows, or of batches of rows.
+        generator: Generator of the DataLoader, if it has one.
+        replay: Knows the seed.
+        draws: Whether loading draws random numbers, and so needs a seed.
+    """
+
+    def __init__(self, sampler: Any, generator: torch.Generator | None, replay: Replay, draws: bool) -> None:
+        self.sampler = sampler
+        self.replay = replay
+        self.draws = draws
+        rows = sampler.sampler if isinstance(sampler, BatchSampler) else sampler
+        self.draws_at_start = isinstance(rows, DRAW_AT_START)
+        generators = [generator, getattr(sampler, "generator", None), getattr(rows, "generator", None)]
+        self.generators = [(each, each.initial_seed()) for each in generators if isinstance(each, torch.Generator)]
+        self.start_at(0, 0, 0)
+
+    def __len__(self) -> int:
+        return len(self.sampler)
+
+    def start_at(self, epoch: int, cycle: int, start: int) -> None:
+        """Choose where the next iteration starts."""
+        self.epoch, self.cycle, self.start = epoch, cycle, start
+
+    def __iter__(self) -> Iterator[Any]:
+        epoch, cycle, start = self.epoch, self.cycle, self.start
+        for number, rows in enumerate(islice(self.rows(epoch, cycle), start, None), start):
+            if not self.draws:
+                yield rows
+            else:
+                rank = self.replay.trainer.global_rank
+                yield _Due(rows, _seed_of(self.replay.seed, epoch, cycle, number, rank))
+
+    def rows(self, epoch: int, cycle: int) -> Iterator[Any]:
+        """Yield what the sampler yields in an epoch."""
+        key = (self.replay.seed, epoch, cycle)
+        for generator, seed in self.generators:
+            generator.manual_seed(_seed_of(*key, seed))
+        iterator = iter(self.sampler)
+        for number in count():
+            if number == 0 or not self.draws_at_start:
+                with _seeded(*key, number):
+                    rows = next(iterator, None)
+            else:
+                rows = next(iterator, None)
+            if rows is None:
+                return
+            yield rows
+
+
+class _SeededDataset(Dataset[Any]):
+    """Load whole batches under their seeds, and name the row where one fails.
+
+    Args:
+        dataset: A dataset.
+        collate_fn: Joins rows to a batch.
+        batched: Whether the sampler yields batches of rows, or a single key for a whole batch.
+    """
+
+    def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], batched: bool) -> None:
+        self.dataset = dataset
+        self.collate_fn = collate_fn
+        self.batched = batched
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitems__(self, due: _Due) -> Any:
+        return self[due]
+
+    def __getitem__(self, due: _Due) -> Any:
+        with _seeded(due.seed):
+            return self.collate_fn(self._load(due.rows))
+
+    def _load(self, rows: Any) -> Any:
+        if self.batched and hasattr(self.dataset, "__getitems__"):
+            return self._get(self.dataset.__getitems__, rows)
+        return [self._get(self.dataset.__getitem__, row) for row in rows] if self.batched else self.dataset[rows]
+
+    def _get(self, get: Callable[[Any], Any], row: Any) -> Any:
+        try:
+            return get(row)
+        except Exception as error:
+            error.add_note(f"while loading {row} of {type(self.dataset).__name__}")
+            raise
+
+
+def _as_it_is(batch: Any) -> Any:
+    return batch
+
+
+def _start_worker(start: Callable[[int], None] | None, worker: int) -> None:
+    """Leave signals to the training process, which ends its workers."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    if start is None:
+        pl_worker_init_function(worker, int(os.environ.get("LOCAL_RANK", 0)))
+    else:
+        start(worker)
+
+
+def _seed_of(*key: int) -> int:
+    digest = hashlib.blake2b(repr(key).encode(), digest_size=4)  # NumPy takes 32 bits
+    return int.from_bytes(digest.digest(), "big")
+
+
+@contextmanager
+def _seeded(*key: int) -> Iterator[None]:
+    """Draw random numbers that depend on the key alone, and leave those of the training as they are.
+
+    Those of Python and NumPy, whose states are slow to save, start anew instead.
+    """
+    state = torch.get_rng_state()
+    seed = _seed_of(*key)
+    torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed)
+    try:
+        yield
+    finally:
+        if get_worker_info() is None:
+            torch.set_rng_state(state)
+            _seed_training(*key)
+
+
+def _seed_training(*key: int) -> None:
+    seed = _seed_of(*key, -1)
+    random.seed(seed)
+    np.random.seed(seed)
+
+
+def _random_state() -> dict[str, Any]:
+    """Return the random states of PyTorch, NumPy and Python as plain values."""
+    state: Any = np.random.get_state()
+    kind, numbers, *rest = state
+    return {
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
+        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
+        "numpy": (kind, torch.from_numpy(numbers.astype("int64")), *rest),
+        "python": random.getstate(),
+    }
+
+
+def _set_random_state(state: dict[str, Any]) -> None:
+    torch.set_rng_state(state["torch"])
+    if len(state["cuda"]) == torch.cuda.device_count():
+        torch.cuda.set_rng_state_all(state["cuda"])
+    if state["mps"] is not None and torch.backends.mps.is_available():
+        torch.mps.set_rng_state(state["mps"])
+    kind, numbers, *rest = state["numpy"]
+    np.random.set_state((kind, numbers.numpy().astype("uint32"), *rest))
+    random.setstate(state["python"])
+
+
+def _logged_steps(trainer: Trainer) -> int:
+    """Return the step that loggers are at; Lightning counts a step only after the hooks that may save."""
+    loop = trainer.fit_loop.epoch_loop
+    batches: Any = loop.batch_progress.current
+    unfinished = trainer.validating or batches.processed > batches.completed
+    return loop._batches_that_stepped + int(unfinished and not loop._should_accumulate())

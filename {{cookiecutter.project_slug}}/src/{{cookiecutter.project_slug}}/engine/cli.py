@@ -9,7 +9,7 @@ import shutil
 import signal
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from enum import Enum
 from importlib import import_module
 from pathlib import Path
@@ -19,7 +19,7 @@ import jsonargparse._typehints
 import yaml
 from lightning.pytorch import Callback, LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.accelerators import CPUAccelerator
-from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ModelSummary, ProgressBar, RichProgressBar
+from lightning.pytorch.callbacks import Checkpoint, ModelCheckpoint, ModelSummary, ProgressBar
 from lightning.pytorch.cli import (
     ArgsType,
     LightningArgumentParser,
@@ -41,9 +41,11 @@ from .loggers import log_config
 from .metrics import MetricsCSV
 from .optimizer import KeepConfiguredOptimizer
 from .predictions import PredictionWriter
+from .progress import progress_bar
 from .provenance import RunRecord
 from .record import remove_if_unused
 from .replay import Replay
+from .resumed_logs import ResumedLogs
 from .stop import StopOnSignal
 
 DEFAULT_CONFIG = Path("configs/train.yaml")
@@ -255,7 +257,11 @@ class CLI(LightningCLI):
         training = self.subcommand == "fit"
         filename = "metrics.csv" if training else f"metrics-{self.subcommand}.csv"
         metrics = MetricsCSV(self.root, self.run_name, filename, append=training)
+        loggers = _as_list(settings.logger)
         chosen = _as_list(settings.callbacks)
+        if training:
+            self.logs = ResumedLogs(self.root / self.run_name, metrics, loggers)
+            chosen.insert(0, self.logs)
         replay = Replay()
         always: list[Callback] = [
             replay,
@@ -270,7 +276,7 @@ class CLI(LightningCLI):
         ]
         # Lightning rejects a second one of these, and one that is switched off.
         if settings.enable_progress_bar is not False and not any(isinstance(c, ProgressBar) for c in chosen):
-            always.append(RichProgressBar())
+            always.append(progress_bar())
         if settings.enable_model_summary is not False and not any(isinstance(c, ModelSummary) for c in chosen):
             always.append(console.LayerTable())
         for section in ("optimizer", "lr_scheduler"):
@@ -279,7 +285,7 @@ class CLI(LightningCLI):
                 if training:
                     rank_zero_info(f"{section}: {optimizer['class_path']}, instead of the model's configure_optimizers")
         trainer = super().instantiate_trainer(
-            logger=[metrics, *_as_list(settings.logger)],
+            logger=[metrics, *loggers],
             callbacks=[*chosen, *always],
             plugins=[DurableCheckpointIO(), *_as_list(settings.plugins)],
             **kwargs,
@@ -302,7 +308,7 @@ class CLI(LightningCLI):
             super().instantiate_classes()
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with self._no_folder_for_nothing():
+        with self._no_folder_for_nothing(), self.logs.ending() if subcommand == "fit" else nullcontext():
             super()._run_subcommand(subcommand)
         with suppress(OSError):
             (self.root / self.run_name).rmdir()  # if nothing was written, as under `fast_dev_run`

@@ -2,6 +2,7 @@
 
 import io
 import logging
+import os
 import sys
 import warnings
 from collections.abc import Sequence
@@ -59,10 +60,13 @@ class LayerTable(RichModelSummary):
 
 
 def set_up() -> None:
-    """Print on every kind of console, and only what a user has to read."""
+    """Print on every kind of console and into logs, and only what a user has to read."""
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="replace")  # not every console can encode the progress bar
+            # Not every console can encode the progress bar; a log must show a line as soon as it is printed.
+            stream.reconfigure(errors="replace", line_buffering=True)
+    if not sys.stdout.isatty():
+        os.environ.setdefault("COLUMNS", "120")  # for the tables of rich and Lightning
     logging.getLogger("lightning.pytorch.utilities.rank_zero").addFilter(_is_worth_reading)
     for message in EXPECTED_WARNINGS:
         warnings.filterwarnings("ignore", message)

@@ -1,8 +1,9 @@
-"""Send pictures, texts and the resolved config to the loggers; the Trainer sends only numbers.
+"""Send the loggers what the Trainer does not: pictures, texts, the resolved config, and where a run resumes and ends.
 
 To support another logger, add a `case` to each function; without one it still gets the numbers.
 """
 
+from contextlib import suppress
 from pathlib import Path
 
 import yaml
@@ -51,3 +52,52 @@ def log_config(logger: Logger, path: Path) -> None:
             logger.experiment.config.update({"config": config}, allow_val_change=True)
         case MLFlowLogger():
             logger.experiment.log_artifact(str(logger.run_id), str(path))
+
+
+def run_id(logger: Logger) -> str | None:
+    """Return the id under which a tracker keeps the run; loggers that write into the run's folder need none."""
+    match logger:
+        case WandbLogger() | MLFlowLogger():
+            return logger.version
+    return None
+
+
+def continue_run(logger: Logger, run_id: str) -> str | None:
+    """Continue a tracker's run instead of starting one, unless the config names one or it was deleted.
+
+    Returns:
+        The status of the run so far, if the tracker can be asked.
+    """
+    match logger:
+        case WandbLogger() if logger.version is None:
+            logger._id = logger._wandb_init["id"] = run_id
+        case MLFlowLogger() if logger._run_id is None:
+            from mlflow.exceptions import MlflowException
+
+            with suppress(MlflowException):  # unknown, as after a change of the server
+                run = logger._mlflow_client.get_run(run_id)
+                if run.info.lifecycle_stage == "active":
+                    logger._run_id = run_id
+                    # MLflow refuses a second value of a hyperparameter, such as another learning rate.
+                    logger.log_hyperparams = lambda *args, **kwargs: None  # type: ignore[method-assign]
+                    return str(run.info.status)
+    return None
+
+
+def resume_from(logger: Logger, step: int) -> None:
+    """Drop points at and after a step, where a logger can, and mark the run as running again."""
+    match logger:
+        case TensorBoardLogger():
+            logger.experiment.close()  # the next event opens a file, which begins by dropping points of earlier files
+            logger.experiment.purge_step = step
+        case MLFlowLogger():
+            logger.experiment.update_run(str(logger.run_id), "RUNNING")
+
+
+def end_run(logger: Logger, status: str) -> None:
+    """Tell a tracker how the run ended: "FAILED", "KILLED", or the status before a resume that did not train."""
+    match logger:
+        case WandbLogger() if logger._experiment is not None:
+            logger.experiment.finish(exit_code=255 if status == "KILLED" else 1)  # as wandb does after Ctrl-C
+        case MLFlowLogger() if logger._initialized:
+            logger.experiment.set_terminated(str(logger.run_id), status)

@@ -1,6 +1,7 @@
 """metrics.csv: every logged number, always written; `results.py` reads it back."""
 
 import csv
+import os
 from pathlib import Path
 from typing import Any
 
@@ -36,17 +37,51 @@ class MetricsCSV(CSVLogger):
     def log_hyperparams(self, *args: object, **kwargs: object) -> None:
         """Write nothing: config.yaml has them all."""
 
+    @property
+    def rows(self) -> int:
+        """Rows logged so far, those of the run it resumes included; 0 in all processes but the first."""
+        return self._experiment.rows if isinstance(self._experiment, _Writer) else 0
+
+    @rank_zero_only
+    def keep(self, rows: int | None) -> None:
+        """Drop from the file all rows but the first ones."""
+        self.experiment.rewrite(rows)
+
 
 class _Writer(ExperimentWriter):
     def __init__(self, log_dir: str, filename: str, append: bool) -> None:
         self.NAME_METRICS_FILE = filename
         self._append = append
+        self.rows = 0
         super().__init__(log_dir)
+
+    def log_metrics(self, *args: Any, **kwargs: Any) -> None:
+        self.rows += 1
+        super().log_metrics(*args, **kwargs)
+
+    def rewrite(self, most: int | None = None) -> None:
+        """Write the file again with all columns, perhaps only its first rows; a kill leaves the old file or the new."""
+        path = Path(self.metrics_file_path)
+        if path.exists():
+            with path.open(newline="") as file:
+                rows = list(csv.DictReader(file))
+            temporary = path.with_suffix(".tmp")
+            with temporary.open("w", newline="") as file:
+                writer = csv.DictWriter(file, self.metrics_keys)
+                writer.writeheader()
+                writer.writerows(rows[:most])
+            os.replace(temporary, path)
+            self.rows = len(rows[:most]) + len(self.metrics)
+
+    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
+        self.rewrite()
 
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)
         if path.exists() and self._append:
             with path.open(newline="") as file:
-                self.metrics_keys = next(csv.reader(file), [])
+                lines = csv.reader(file)
+                self.metrics_keys = next(lines, [])
+                self.rows = sum(1 for _ in lines)
         else:
             path.unlink(missing_ok=True)

@@ -91,7 +91,7 @@ class RunRecord(Callback):
         self._end(trainer, {"status": "finished"})
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._end(trainer, _how_it_ended(exception))
+        self._end(trainer, how_it_ended(exception))
 
     def _end(self, trainer: Trainer, how: dict[str, str]) -> None:
         self._session |= how | {
@@ -126,7 +126,8 @@ def _now() -> str:
     return datetime.now().astimezone().isoformat(timespec="seconds")
 
 
-def _how_it_ended(error: BaseException) -> dict[str, str]:
+def how_it_ended(error: BaseException) -> dict[str, str]:
+    """Tell a run that a signal has stopped from one that failed."""
     name = EXIT_SIGNALS.get(error.code) if isinstance(error, SystemExit) and isinstance(error.code, int) else None
     if isinstance(error, KeyboardInterrupt):
         name = "SIGINT"

@@ -18,6 +18,8 @@ class LearningCurves(Callback):
     """
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.global_step:
+            return  # a resumed run has its curves
         before = {name: value.item() for name, value in trainer.callback_metrics.items()}
         for logger in trainer.loggers:
             logger.log_metrics(before, step=trainer.global_step)

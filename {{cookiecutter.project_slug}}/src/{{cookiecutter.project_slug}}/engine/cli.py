@@ -294,6 +294,8 @@ class CLI(LightningCLI):
             plugins=[DurableCheckpointIO(), *_as_list(settings.plugins)],
             **kwargs,
         )
+        # First, since others read config.yaml when training starts.
+        trainer.callbacks.sort(key=lambda each: not isinstance(each, RunConfig))  # type: ignore[attr-defined]
         cores = os.cpu_count() or 1
         most = max(8, cores)  # a few more processes than cores are slow, but useful to try things out
         if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:

@@ -40,11 +40,13 @@ def require_valid(options: Any) -> None:
         if trainer[name] is not None:
             require_between("trainer", low, None, **{name: trainer[name]})
     if trainer.val_check_interval == 0:
-        raise InputError("--trainer.val_check_interval 0: must be above 0; --trainer.limit_val_batches 0 validates never")
+        raise InputError(
+            "--trainer.val_check_interval 0: must be above 0; --trainer.limit_val_batches 0 never validates"
+        )
     if isinstance(trainer.devices, str) and not re.fullmatch(r"auto|-1|\d+(, ?\d+)*,?", trainer.devices):
         raise InputError(f"--trainer.devices {trainer.devices}: must be a number, numbers with commas, or auto")
     if trainer.barebones:
-        raise InputError("--trainer.barebones true: leaves out metrics and checkpoints, which every run writes; drop it")
+        raise InputError("--trainer.barebones true: leaves out metrics and checkpoints, which a run writes; drop it")
     if options.get("lr_scheduler") and not options.get("optimizer"):
         raise InputError("--lr_scheduler: has no effect without --optimizer; name that too")
 
@@ -61,7 +63,9 @@ def as_option_error(error: BaseException) -> str | None:
         return None
     message = " ".join(str(error).split())
     option = TRAINER_OPTION.search(message)
-    deliberate = _package(frames[-1]) == "lightning" and extract_tb(error.__traceback__)[-1].line.startswith("raise")
+    deliberate = _package(frames[-1]) == "lightning" and str(extract_tb(error.__traceback__)[-1].line).startswith(
+        "raise"
+    )
     if option and (deliberate or isinstance(error, MisconfigurationException)):
         return f"--trainer.{option[1]}: {message}"
     caller = frames[-len(below) - 1].f_globals["__name__"] if len(below) < len(frames) else __name__

@@ -8,6 +8,8 @@ What a dataset, sampler or collate function draws from the global generators of 
 generator that they keep to themselves is not, except a sampler's or a DataLoader's `generator`.
 """
 
+from __future__ import annotations
+
 import copy
 import hashlib
 import os
@@ -181,7 +183,7 @@ class ReplayLoader:
         replay: Knows the seed and the position of the training.
     """
 
-    order: "Order | None" = None  # of a DataLoader with a sampler
+    order: Order | None = None  # of a DataLoader with a sampler
     draws = True  # random numbers, while a batch is loaded
 
     def __init__(self, loader: Any, replay: Replay) -> None:

@@ -6,7 +6,7 @@ It renders a `regression` project, writes that many bytes of random float32 feat
 file (a little smaller, since compressed) in a temporary folder, and trains on it by the documented command in a child
 process. The folder needs four times the size, and is removed. The child is killed as soon as its anonymous memory
 (`RssAnon` of /proc, polled) passes the limit. Pages of mapped files do not count: the kernel drops them whenever memory
-is short. To let the kernel enforce a limit, run it under `systemd-run --scope -p MemoryMax=1G -p MemorySwapMax=0`.
+is short. With `--cgroup` (as root), the kernel also enforces the limit, in a memory cgroup in which these pages count.
 
 It prints a line of JSON: the exit status, the peak of anonymous memory, and for every step its seconds, its rows per
 second and the peak during it. Before that, it trains on a small table twice, in memory and from disk, and fails unless
@@ -20,6 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -48,9 +50,9 @@ def start():
     peak = 0
     return time.perf_counter()
 
-def end(step, began):
+def end(step, began, **more):
     with open(log, "a") as file:
-        print(json.dumps({"step": step, "seconds": time.perf_counter() - began, "peak": peak}), file=file)
+        print(json.dumps({"step": step, "seconds": time.perf_counter() - began, "peak": peak, **more}), file=file)
 
 def timed(owner, name, step):
     function = getattr(owner, name)
@@ -86,7 +88,7 @@ def before(self):
     began = start()
 
 def after(self):
-    end("train", began)
+    end("train", began, rows=self.trainer.num_training_batches * 4096)
     if losses:
         Path(log).with_suffix(".losses").write_text(json.dumps([loss.item().hex() for loss in losses]))
 
@@ -114,7 +116,38 @@ def write_table(path: Path, size: int, features: int = 80) -> int:
     return groups * GROUP
 
 
-def fit(project: Path, table: Path, limit: float, *options: str) -> dict[str, Any]:
+@contextmanager
+def memory_cgroup(limit: int) -> Iterator[Path]:
+    """Make a memory cgroup of `limit` bytes without swap, of whichever version there is."""
+    root, unified = Path("/sys/fs/cgroup"), Path("/sys/fs/cgroup/cgroup.controllers").exists()
+    group = (root if unified else root / "memory") / f"table_memory_{os.getpid()}"
+    limits = ("memory.max", "memory.swap.max") if unified else ("memory.limit_in_bytes", "memory.swappiness")
+    try:
+        group.mkdir()
+        for name, value in zip(limits, (limit, 0), strict=True):
+            (group / name).write_text(str(value))
+    except OSError as error:
+        sys.exit(f"error: --cgroup: {error}; run it as root, where the memory controller of cgroups is on")
+    try:
+        yield group
+    finally:
+        group.rmdir()
+
+
+def peak_of(group: Path) -> int:
+    """Return the most memory that a cgroup has held in bytes, cached pages of files included."""
+    names = ("memory.peak", "memory.max_usage_in_bytes")
+    return next(int((group / name).read_text()) for name in names if (group / name).exists())
+
+
+def drop_cached(path: Path) -> None:
+    """Drop the pages of a file from the cache: those of this process would not count in the child's cgroup."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+        os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def fit(project: Path, table: Path, limit: float, *options: str, cgroup: Path | None = None) -> dict[str, Any]:
     """Train in a child process, which is killed beyond `limit` bytes of anonymous memory; return what it measured."""
     log = table.with_name("steps.jsonl")
     losses = log.with_suffix(".losses")
@@ -124,7 +157,10 @@ def fit(project: Path, table: Path, limit: float, *options: str) -> dict[str, An
     command += ["--data.batch_size", "4096", "--trainer.max_epochs", "1", "--trainer.accelerator", "cpu", *options]
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
     with tempfile.TemporaryFile("w+") as printed:
-        child = subprocess.Popen(command, cwd=project, env=environment, stdout=printed, stderr=subprocess.STDOUT)
+        enter = (lambda: (cgroup / "cgroup.procs").write_text("0")) if cgroup else None  # 0: the process that writes
+        child = subprocess.Popen(
+            command, cwd=project, env=environment, stdout=printed, stderr=subprocess.STDOUT, preexec_fn=enter
+        )
         peak = 0
         while child.poll() is None:
             peak = max(peak, anonymous(child.pid))
@@ -158,9 +194,14 @@ def main() -> None:
     parser.add_argument("--limit_gb", type=float, default=1.0)
     parser.add_argument("--features", type=int, default=80)
     parser.add_argument("--batches", type=int, default=1000, help="training batches of 4096 rows")
+    parser.add_argument("--cgroup", action="store_true", help="let the kernel enforce the limit, cached pages included")
     parser.add_argument("--folder", default=None, help="where the temporary folder is made")
     given = parser.parse_args()
-    with tempfile.TemporaryDirectory(dir=given.folder) as folder:
+    limit = int(given.limit_gb * 1e9)
+    with (
+        memory_cgroup(limit) if given.cgroup else nullcontext() as cgroup,
+        tempfile.TemporaryDirectory(dir=given.folder) as folder,
+    ):
         context = {"project_slug": "table_project", "task": "regression", "logger": "csv"}
         project = Path(
             cookiecutter(
@@ -181,11 +222,13 @@ def main() -> None:
         table = Path(folder, "large.parquet")
         rows = write_table(table, int(given.gigabytes * 1e9), given.features)
         batches = ["--trainer.limit_train_batches", str(given.batches), "--trainer.limit_val_batches", "20"]
-        measured = fit(project, table, given.limit_gb * 1e9, *batches)
+        drop_cached(table)
+        measured = fit(project, table, limit, *batches, cgroup=cgroup)
+        peak = {"peak of the cgroup, MB": round(peak_of(cgroup) / 1e6)} if cgroup else {}
         steps = {
             step["step"]: {
                 "seconds": round(step["seconds"], 1),
-                "rows/s": round((given.batches * 4096 if step["step"] == "train" else rows) / step["seconds"]),
+                "rows/s": round(step.get("rows", rows) / step["seconds"]),
                 "peak MB": round(step["peak"] / 1e6),
             }
             for step in measured["steps"]
@@ -197,6 +240,7 @@ def main() -> None:
             "limit, MB": round(given.limit_gb * 1e3),
             "exit status": measured["exit status"],
             "peak of anonymous memory, MB": round(measured["peak"] / 1e6),
+            **peak,
             "steps": steps,
         }
         print(json.dumps(printed, indent=1))

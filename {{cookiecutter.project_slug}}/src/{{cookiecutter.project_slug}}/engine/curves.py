@@ -18,6 +18,9 @@ class LearningCurves(Callback):
     """
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        folder = folder_of(trainer)
+        if folder is None or (folder / "metrics.csv").exists():
+            return  # a resumed run has its first point
         before = {name: value.item() for name, value in trainer.callback_metrics.items()}
         for logger in trainer.loggers:
             logger.log_metrics(before, step=trainer.global_step)
@@ -31,7 +34,8 @@ class LearningCurves(Callback):
         self._draw(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._draw(trainer)
+        if trainer.global_step:  # and not where a resume was refused
+            self._draw(trainer)
 
     def _draw(self, trainer: Trainer) -> None:
         folder = folder_of(trainer)

@@ -25,7 +25,7 @@ def test_training_stops_when_validation_no_longer_improves(workdir: Path) -> Non
     small = ["--trainer.limit_train_batches", "1", "--trainer.limit_val_batches", "1", "--trainer.max_epochs", "9"]
     patience = ["--trainer.callbacks.patience", "1", "--trainer.callbacks.min_delta", "100"]
     folder = _fit("first", "early_stopping", *small, *patience)
-    assert read_checkpoint(folder / "checkpoints/last.ckpt")["epoch"] == 1
+    assert read_checkpoint(folder / "checkpoints/last.ckpt")["epoch"] == 2
 
 
 def test_averaged_weights_are_validated_and_saved(workdir: Path) -> None:

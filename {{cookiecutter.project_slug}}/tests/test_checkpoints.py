@@ -23,7 +23,7 @@ def test_command_line_wins_over_the_checkpoint(trained: Path) -> None:
     for name, lr, options in (("as_trained", 0.002, []), ("faster", 0.5, ["--model.lr", "0.5"])):
         main(["fit", "--ckpt_path", last, "--name", name, *QUICK, "--trainer.max_epochs", "2", *options])
         content = read_checkpoint(f"runs/{name}/checkpoints/last.ckpt")
-        assert content["epoch"] == 1
+        assert content["epoch"] == 2
         assert content["hyper_parameters"]["lr"] == lr
         assert content["optimizer_states"][0]["param_groups"][0]["lr"] == lr
 
@@ -31,7 +31,7 @@ def test_command_line_wins_over_the_checkpoint(trained: Path) -> None:
 def test_refused_resume_leaves_the_checkpoints_as_they_were(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = {path.name: path.read_bytes() for path in trained.glob("checkpoints/*")}
     line = error_line(["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2", OTHER_LAYERS], capsys)
-    assert "the checkpoint does not fit this model" in line
+    assert "last.ckpt does not fit the model" in line
     assert {path.name: path.read_bytes() for path in trained.glob("checkpoints/*")} == before
 
 

@@ -42,7 +42,7 @@ def test_fit_resume_validate_test_and_predict_follow_each_other(workdir: Path) -
     main(["fit", "--name", "first", *QUICK])
     main(["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2"])
     assert [path.name for path in Path("runs").iterdir()] == ["first"]
-    assert read_checkpoint("runs/first/checkpoints/last.ckpt")["epoch"] == 1
+    assert read_checkpoint("runs/first/checkpoints/last.ckpt")["epoch"] == 2
     assert len(read_column("runs/first/metrics.csv", "val_loss")) >= 3  # before training, and after each epoch
 
     before = Path("runs/first/metrics.csv").read_text()
@@ -162,7 +162,7 @@ def test_second_model_is_one_file_and_one_config(trained: Path, monkeypatch: pyt
     assert type(run.model).__name__ == "Autoencoder"
     assert run.model.optimizer == "SGD"
     saved = read_checkpoint("runs/second/checkpoints/last.ckpt")
-    assert saved["epoch"] == 1
+    assert saved["epoch"] == 2
     assert all(torch.equal(value, saved["state_dict"][key]) for key, value in run.model.state_dict().items())
 
     monkeypatch.delitem(sys.modules, "second")  # as in a new process: code outside the package has to be named

@@ -20,6 +20,7 @@ from torchmetrics.classification import (
     MulticlassF1Score,
 )
 
+from .engine.errors import require_between
 from .engine.schedule import warmup_cosine
 from .network import TableNet
 
@@ -59,6 +60,8 @@ class LitModel(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require_between("model", 0, None, lr=lr, weight_decay=weight_decay)
+        require_between("model", 0, 1, dropout=dropout, warmup=warmup)
         self.positive_class = positive_class
         self.lr = lr
         self.weight_decay = weight_decay

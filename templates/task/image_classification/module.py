@@ -13,6 +13,7 @@ from torch import Tensor, nn, optim
 from torchmetrics import MetricCollection
 from torchmetrics.classification import MulticlassAccuracy, MulticlassF1Score
 
+from .engine.errors import require_between
 from .engine.schedule import warmup_cosine
 from .network import TorchvisionNet, make_network
 
@@ -50,6 +51,8 @@ class LitModel(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require_between("model", 0, None, lr=lr, weight_decay=weight_decay)
+        require_between("model", 0, 1, warmup=warmup)
         self.lr = lr
         self.weight_decay = weight_decay
         self.schedule = schedule

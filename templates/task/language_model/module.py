@@ -12,6 +12,7 @@ from torchmetrics import MetricCollection
 from torchmetrics.text import Perplexity
 
 from .data.text import Prompt
+from .engine.errors import require_between
 from .engine.schedule import warmup_cosine
 from .network import Transformer
 
@@ -47,6 +48,8 @@ class LitModel(LightningModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
+        require_between("model", 0, None, lr=lr, weight_decay=weight_decay)
+        require_between("model", 0, 1, dropout=dropout, warmup=warmup)
         self.lr = lr
         self.weight_decay = weight_decay
         self.schedule = schedule

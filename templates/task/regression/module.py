@@ -13,7 +13,7 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn, optim
 from torchmetrics import MeanAbsoluteError, MeanSquaredError, MetricCollection, R2Score
 
-from .engine.errors import require_positive
+from .engine.errors import require_between, require_positive
 from .engine.schedule import warmup_cosine
 
 
@@ -47,6 +47,8 @@ class LitModel(LightningModule):
         super().__init__()
         self.save_hyperparameters()
         require_positive("model", hidden=hidden)
+        require_between("model", 0, None, lr=lr)
+        require_between("model", 0, 1, warmup=warmup)
         self.target_mean = nn.Buffer(torch.tensor(target_mean), persistent=False)
         self.target_std = nn.Buffer(torch.tensor(target_std), persistent=False)
         self.log_target = log_target

@@ -2,9 +2,12 @@
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ThroughputMonitor
 from torch import Tensor
+
+from .errors import InputError, listed
 
 
 class Compile(Callback):
@@ -12,9 +15,14 @@ class Compile(Callback):
 
     Args:
         backend: Backend of `torch.compile`.
+
+    Raises:
+        InputError: If there is no such backend.
     """
 
     def __init__(self, backend: str = "inductor") -> None:
+        if backend not in (known := torch.compiler.list_backends(exclude_tags=())):
+            raise InputError(f"--trainer.callbacks.backend {backend}: no such backend; there are {listed(known)}")
         self.backend = backend
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:

@@ -30,11 +30,11 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from . import checkpoints, console, runs
+from . import checkpoints, console, options, runs
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
 from .durable import DurableCheckpointIO
-from .errors import InputError
+from .errors import InputError, make_folder
 from .health import Health
 from .last_checkpoint import LastCheckpoint
 from .loggers import log_config
@@ -47,6 +47,7 @@ from .record import remove_if_unused
 from .replay import Replay
 from .resumed_logs import ResumedLogs
 from .stop import StopOnSignal
+from .weights import require_matching_weights
 
 DEFAULT_CONFIG = Path("configs/train.yaml")
 CHOSEN = "CHECKPOINT_OF_FIRST_PROCESS"  # tells the other processes what `last` was, before there was a newer run
@@ -134,6 +135,8 @@ class _Instantiator(_InstantiatorFn):
         has_facts = any(hasattr(class_type, fact) or fact in vars(made) for fact in self.cli.facts)
         if self.key == "data" and self.cli.checkpoint and has_facts:
             self.cli.checkpoint.restore_state(made)
+        if self.key == "model" and self.cli.checkpoint:
+            require_matching_weights(made, self.cli.checkpoint.content["state_dict"], self.cli.checkpoint.path)
         return made
 
 
@@ -224,6 +227,7 @@ class CLI(LightningCLI):
             self.config = parser.parse_args([*argv[:position], *config, *argv[position:]])
         if self.checkpoint:
             self.config[subcommand].ckpt_path = str(self.checkpoint.path)
+        options.require_valid(self.config[subcommand])
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: `parse_arguments` has merged the checkpoint's config, below the command line."""
@@ -240,7 +244,7 @@ class CLI(LightningCLI):
         # Evaluation, and training that resumes the last checkpoint, stay in the run's folder.
         continues_run = path and not given.name and (self.subcommand != "fit" or self.resumes)
         run = runs.name_of(self.root, path) if path and continues_run else None
-        self.root.mkdir(parents=True, exist_ok=True)
+        make_folder(self.root, "--trainer.default_root_dir")
         self.run_name = run or runs.claim_name(self.root, given.name)
         self.is_new = run is None
         if self.subcommand != "fit":
@@ -290,6 +294,8 @@ class CLI(LightningCLI):
             plugins=[DurableCheckpointIO(), *_as_list(settings.plugins)],
             **kwargs,
         )
+        # First, since others read config.yaml when training starts.
+        trainer.callbacks.sort(key=lambda each: not isinstance(each, RunConfig))  # type: ignore[attr-defined]
         cores = os.cpu_count() or 1
         most = max(8, cores)  # a few more processes than cores are slow, but useful to try things out
         if isinstance(trainer.accelerator, CPUAccelerator) and trainer.num_devices > most:
@@ -383,6 +389,8 @@ def as_input_error(error: BaseException | None) -> str | None:
     jsonargparse and DataLoader workers wrap the original error, so follow the chain of causes.
     """
     while error:
+        if option_error := options.as_option_error(error):
+            return option_error
         if isinstance(error, (InputError, MisconfigurationException)):
             # A worker process puts its traceback in front of the message.
             return str(error).rpartition("InputError: ")[2].strip()

@@ -18,17 +18,16 @@ class LearningCurves(Callback):
     """
 
     def on_sanity_check_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        folder = folder_of(trainer)
-        if folder is None or (folder / "metrics.csv").exists():
-            return  # a resumed run has its first point
+        if trainer.global_step:
+            return  # a resumed run has its curves
         before = {name: value.item() for name, value in trainer.callback_metrics.items()}
         for logger in trainer.loggers:
             logger.log_metrics(before, step=trainer.global_step)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         settings: Any = trainer  # it has this attribute without declaring it
-        steps = max(1, int(trainer.num_training_batches) // trainer.accumulate_grad_batches)
-        settings.log_every_n_steps = min(settings.log_every_n_steps, steps)
+        steps = max(1, trainer.num_training_batches // trainer.accumulate_grad_batches)  # of a stream: infinity
+        settings.log_every_n_steps = int(min(settings.log_every_n_steps, steps))
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._draw(trainer)

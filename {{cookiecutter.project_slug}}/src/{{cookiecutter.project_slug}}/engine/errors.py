@@ -1,6 +1,8 @@
 """Errors that the user can fix."""
 
+import os
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 
@@ -32,6 +34,42 @@ def require_positive(part: str, **settings: float | Sequence[float] | None) -> N
         values = value if isinstance(value, Sequence) else [value]
         if any(number is not None and number <= 0 for number in values):
             raise InputError(f"--{part}.{name} {value}: must be above 0")
+
+
+def require_between(part: str, low: float, high: float | None, **settings: float) -> None:
+    """Reject settings outside of a range.
+
+    Args:
+        part: The options' prefix on the command line, such as `model`.
+        low: Smallest value.
+        high: Largest value, or None for no limit.
+        settings: Values by option name.
+
+    Raises:
+        InputError: If a value is outside.
+    """
+    for name, value in settings.items():
+        if value is None or value < low or (high is not None and value > high):
+            limits = f"{low} or more" if high is None else f"from {low} to {high}"
+            raise InputError(f"--{part}.{name} {value}: must be {limits}")
+
+
+def make_folder(folder: Path, option: str) -> None:
+    """Make a folder to write into, unless it is there.
+
+    Args:
+        folder: The folder.
+        option: The option that names it, for the message.
+
+    Raises:
+        InputError: If it cannot be made or written.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"{option} {folder}: {error.strerror}; name a folder that can be written") from None
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{option} {folder}: cannot be written; name another folder")
 
 
 def require_fractions(val_fraction: float, test_fraction: float) -> None:

@@ -89,7 +89,11 @@ class Replay(Callback):
 
         def make_resumable(loader: Any) -> Any:
             loader = process(loader)
-            return ReplayLoader(loader, self) if trainer.training else loader
+            if trainer.training:
+                return ReplayLoader(loader, self)
+            if isinstance(loader, DataLoader) and loader.generator is None:
+                loader.generator = torch.Generator()  # for the seed of its workers, instead of the training's
+            return loader
 
         strategy.process_dataloader = make_resumable
 
@@ -123,7 +127,7 @@ class Replay(Callback):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if self._saved is not None:  # by the validation at the end of this epoch, after which no batch was left
             epoch_metrics.restore_latest(trainer, self._saved["metrics"])
-            # Lightning, which does not save metrics, would not step ReduceLROnPlateau.
+        if trainer.fit_loop.restarting:  # in this epoch, Lightning does not step ReduceLROnPlateau
             trainer.fit_loop.epoch_loop.update_lr_schedulers("epoch", update_plateau_schedulers=True)
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
-from .errors import InputError
+from .errors import InputError, listed
 from .metrics import MetricsCSV
 
 CHECKPOINTS = "checkpoints"
@@ -29,7 +29,7 @@ def claim_name(root: Path, wanted: str | None) -> str:
         InputError: If the name is not that of a folder.
     """
     base = wanted or datetime.now().strftime("%Y-%m-%d_%H-%M-%S")
-    if Path(base).name != base:
+    if Path(base).name != base or base == "..":
         raise InputError(f"--name {base}: must be the name of a folder, without separators")
     name, count = base, 1
     while rank_zero_only.rank == 0:  # type: ignore[attr-defined]
@@ -39,6 +39,8 @@ def claim_name(root: Path, wanted: str | None) -> str:
         except FileExistsError:  # also where another run has just made it
             count += 1
             name = f"{base}-{count}"
+        except OSError as error:  # such as a name that is too long
+            raise InputError(f"--name {listed([base])}: {error.strerror}; choose another name") from None
     return name
 
 

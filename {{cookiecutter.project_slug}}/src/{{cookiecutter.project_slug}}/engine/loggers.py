@@ -62,12 +62,8 @@ def run_id(logger: Logger) -> str | None:
     return None
 
 
-def continue_run(logger: Logger, run_id: str) -> str | None:
-    """Continue a tracker's run instead of starting one, unless the config names one or it was deleted.
-
-    Returns:
-        The status of the run so far, if the tracker can be asked.
-    """
+def continue_run(logger: Logger, run_id: str) -> None:
+    """Continue a tracker's run instead of starting one, unless the config names one or it was deleted."""
     match logger:
         case WandbLogger() if logger.version is None:
             logger._id = logger._wandb_init["id"] = run_id
@@ -75,13 +71,10 @@ def continue_run(logger: Logger, run_id: str) -> str | None:
             from mlflow.exceptions import MlflowException
 
             with suppress(MlflowException):  # unknown, as after a change of the server
-                run = logger._mlflow_client.get_run(run_id)
-                if run.info.lifecycle_stage == "active":
+                if logger._mlflow_client.get_run(run_id).info.lifecycle_stage == "active":
                     logger._run_id = run_id
                     # MLflow refuses a second value of a hyperparameter, such as another learning rate.
                     logger.log_hyperparams = lambda *args, **kwargs: None  # type: ignore[method-assign]
-                    return str(run.info.status)
-    return None
 
 
 def resume_from(logger: Logger, step: int) -> None:
@@ -95,9 +88,10 @@ def resume_from(logger: Logger, step: int) -> None:
 
 
 def end_run(logger: Logger, status: str) -> None:
-    """Tell a tracker how the run ended: "FAILED", "KILLED", or the status before a resume that did not train."""
+    """Tell a tracker how the run ended, by the status in run.json."""
     match logger:
         case WandbLogger() if logger._experiment is not None:
-            logger.experiment.finish(exit_code=255 if status == "KILLED" else 1)  # as wandb does after Ctrl-C
+            logger.experiment.finish({"finished": 0, "failed": 1}.get(status, 255))  # 255 is wandb's own after Ctrl-C
         case MLFlowLogger() if logger._initialized:
-            logger.experiment.set_terminated(str(logger.run_id), status)
+            ended = {"finished": "FINISHED", "failed": "FAILED"}.get(status, "KILLED")
+            logger.experiment.set_terminated(str(logger.run_id), ended)

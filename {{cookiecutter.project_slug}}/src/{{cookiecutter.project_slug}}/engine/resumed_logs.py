@@ -12,6 +12,7 @@ from lightning.pytorch.loggers import Logger
 from .loggers import continue_run, end_run, resume_from, run_id
 from .metrics import MetricsCSV
 from .provenance import how_it_ended
+from .record import read_record
 from .runs import folder_of
 
 TRACKERS = "trackers.json"  # in a run's folder: its ids in the trackers, by position and class of the logger
@@ -33,16 +34,17 @@ class ResumedLogs(Callback):
     """
 
     def __init__(self, folder: Path, metrics: MetricsCSV, loggers: Sequence[Logger]) -> None:
+        self.folder = folder
         self.path = folder / TRACKERS
         self.metrics = metrics
         self.loggers = {f"{number} {type(logger).__name__}": logger for number, logger in enumerate(loggers, start=1)}
         self.ids: dict[str, str] = json.loads(self.path.read_text()) if self.path.exists() else {}
-        known = self.ids.keys() & self.loggers.keys()
-        self.status = {name: continue_run(self.loggers[name], self.ids[name]) for name in known}
+        for name in self.ids.keys() & self.loggers.keys():
+            continue_run(self.loggers[name], self.ids[name])
         self.is_resumed = self.is_training = False
         self.rows: int | None = None  # to keep from before the resume
         self.rows_before_batch = 0
-        self.end = "FAILED"
+        self.end = "failed"
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         self.is_resumed, self.rows = True, checkpoint.get(ROWS)
@@ -69,7 +71,7 @@ class ResumedLogs(Callback):
         checkpoint[ROWS] = self.rows_before_batch if is_repeated else self.metrics.rows
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.end = "KILLED" if how_it_ended(exception)["status"] == "stopped" else "FAILED"
+        self.end = how_it_ended(exception)["status"]
 
     @contextmanager
     def ending(self) -> Iterator[None]:
@@ -77,7 +79,7 @@ class ResumedLogs(Callback):
         try:
             yield
         except BaseException:
-            for name, logger in self.loggers.items():
-                before = None if self.is_training else self.status.get(name)
-                end_run(logger, before or self.end)
+            refused = self.ids and not self.is_training  # so the run ended as it did before
+            for logger in self.loggers.values():
+                end_run(logger, read_record(self.folder).get("status", "") if refused else self.end)
             raise

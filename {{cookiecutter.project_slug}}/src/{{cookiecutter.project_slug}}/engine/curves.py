@@ -33,7 +33,8 @@ class LearningCurves(Callback):
         self._draw(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self._draw(trainer)
+        if trainer.global_step:  # otherwise nothing was trained
+            self._draw(trainer)
 
     def _draw(self, trainer: Trainer) -> None:
         folder = folder_of(trainer)

@@ -7,6 +7,7 @@ class, are a config change:
     --data.path my_images --data.labels labels.csv
 """
 
+import math
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,10 +25,10 @@ from torchvision.transforms import v2
 
 from .data.classes import balanced_weights, class_columns, shares
 from .data.fingerprint import fingerprint, fingerprint_of_bytes
-from .data.images import ImageLoader, Images, Source, find_images, read_image
+from .data.images import MAX_PIXELS, ImageLoader, Images, Source, find_images, read_image
 from .data.labels import Label, file_labels, folder_labels, require_known_classes, split_images
 from .data.split import Splits, require_rows_of_training
-from .engine.errors import InputError, require_positive, require_same
+from .engine.errors import InputError, require_between, require_positive, require_same
 
 
 class LitDataModule(LightningDataModule):
@@ -78,7 +79,10 @@ class LitDataModule(LightningDataModule):
     ) -> None:
         super().__init__()
         self.save_hyperparameters()
-        require_positive("data", batch_size=batch_size, image_size=image_size, std=std)
+        require_positive("data", batch_size=batch_size, std=std)
+        require_between("data", 1, math.isqrt(MAX_PIXELS), image_size=8 if image_size is None else image_size)
+        require_between("data", 0, None, num_workers=num_workers)
+        require_between("data", 0, 2**63 - 1, split_seed=split_seed)
         if labels is not None and path is None:
             raise InputError(f"--data.labels {labels}: name the folder of the images with --data.path")
         self.path = path

@@ -19,7 +19,7 @@ from torch.utils.data import DataLoader
 from .data.documents import find_documents
 from .data.fingerprint import fingerprint, fingerprint_of_bytes
 from .data.text import Blocks, Prompt, Shuffle, Vocabulary, characters_of, map_tokens
-from .engine.errors import InputError, require_fractions, require_positive, require_same
+from .engine.errors import InputError, require_between, require_fractions, require_positive, require_same
 from .engine.predictions import plain_columns
 
 
@@ -67,6 +67,7 @@ class LitDataModule(LightningDataModule):
         super().__init__()
         self.save_hyperparameters()
         require_positive("data", batch_size=batch_size, block_size=block_size, temperature=temperature, top_k=top_k)
+        require_between("data", 0, None, new_tokens=new_tokens)
         self.path = path
         self.encoding = encoding
         self.field = field

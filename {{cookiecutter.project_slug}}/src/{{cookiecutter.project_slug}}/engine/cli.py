@@ -127,7 +127,8 @@ class _Instantiator(_InstantiatorFn):
         for fact in self.cli.facts if self.key == "model" else ():
             if fact in required and kwargs.get(fact) is None:
                 raise InputError(f"--model.{fact}: {class_type.__name__} needs it, and the datamodule has none; set it")
-        made: Any = super().__call__(class_type, *args, applied_instantiation_links=links, **kwargs)
+        with options.largest_named(self.key, kwargs, links):
+            made: Any = super().__call__(class_type, *args, applied_instantiation_links=links, **kwargs)
         settings = self.cli.config_dump[self.key]
         facts = {key.split(".")[-1]: value for key, value in links.items()}
         self.cli.made[self.key] = settings | {"init_args": settings.get("init_args", {}) | facts}

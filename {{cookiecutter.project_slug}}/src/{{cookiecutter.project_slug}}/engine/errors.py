@@ -20,19 +20,19 @@ def listed(names: Sequence[Any], most: int = 12, width: int = 40) -> str:
     return f"{shown} and {len(names) - most} more" if len(names) > most else shown
 
 
-def require_positive(part: str, **settings: float | Sequence[float] | None) -> None:
+def require_positive(part: str, **settings: float | Sequence[float]) -> None:
     """Reject settings that are not positive.
 
     Args:
         part: The options' prefix on the command line: `model` or `data`.
-        settings: Values by option name; None passes.
+        settings: Values by option name.
 
     Raises:
-        InputError: If a value, or one in a sequence, is not above 0.
+        InputError: If a value, or one in a sequence, is not above 0. A config may hold null for any of them.
     """
     for name, value in settings.items():
         values = value if isinstance(value, Sequence) else [value]
-        if any(number is not None and number <= 0 for number in values):
+        if any(number is None or number <= 0 for number in values):
             raise InputError(f"--{part}.{name} {value}: must be above 0")
 
 

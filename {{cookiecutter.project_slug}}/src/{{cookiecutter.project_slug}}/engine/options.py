@@ -3,6 +3,8 @@
 import inspect
 import re
 import sys
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import takewhile
 from traceback import extract_tb, walk_tb
 from types import FrameType
@@ -49,6 +51,30 @@ def require_valid(options: Any) -> None:
         raise InputError("--trainer.barebones true: leaves out metrics and checkpoints, which a run writes; drop it")
     if options.get("lr_scheduler") and not options.get("optimizer"):
         raise InputError("--lr_scheduler: has no effect without --optimizer; name that too")
+
+
+@contextmanager
+def largest_named(section: str, arguments: Mapping[str, Any], links: Iterable[str]) -> Iterator[None]:
+    """Name the largest argument if what is made of the arguments does not fit into memory.
+
+    Args:
+        section: `model` or `data`.
+        arguments: Arguments by name.
+        links: Those that come from the data; their names end the strings.
+
+    Raises:
+        InputError: If it does not fit.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        values = {name: value if isinstance(value, (list, tuple)) else [value] for name, value in arguments.items()}
+        sizes = [(number, name) for name in values for number in values[name] if isinstance(number, int)]
+        if not sizes or not re.search(r"allocate memory|overflow", str(error)):
+            raise
+        number, name = max(sizes)
+        part = "data" if any(link.endswith(f".{name}") for link in links) else section
+        raise InputError(f"--{part}.{name} {number}: does not fit into memory; choose a smaller one") from None
 
 
 def as_option_error(error: BaseException) -> str | None:

@@ -127,6 +127,8 @@ def memory_cgroup(limit: int) -> Iterator[Path]:
         for name, value in zip(limits, (limit, 0), strict=True):
             (group / name).write_text(str(value))
     except OSError as error:
+        if group.exists():
+            group.rmdir()
         sys.exit(f"error: --cgroup: {error}; run it as root, where the memory controller of cgroups is on")
     try:
         yield group
@@ -134,10 +136,10 @@ def memory_cgroup(limit: int) -> Iterator[Path]:
         group.rmdir()
 
 
-def peak_of(group: Path) -> int:
-    """Return the most memory that a cgroup has held in bytes, cached pages of files included."""
+def peak_of(group: Path) -> int | None:
+    """Return the most bytes that a cgroup has held, cached pages of files included; None before Linux 5.19."""
     names = ("memory.peak", "memory.max_usage_in_bytes")
-    return next(int((group / name).read_text()) for name in names if (group / name).exists())
+    return next((int((group / name).read_text()) for name in names if (group / name).exists()), None)
 
 
 def drop_cached(path: Path) -> None:
@@ -224,7 +226,7 @@ def main() -> None:
         batches = ["--trainer.limit_train_batches", str(given.batches), "--trainer.limit_val_batches", "20"]
         drop_cached(table)
         measured = fit(project, table, limit, *batches, cgroup=cgroup)
-        peak = {"peak of the cgroup, MB": round(peak_of(cgroup) / 1e6)} if cgroup else {}
+        held = {"peak of the cgroup, bytes": peak_of(cgroup)} if cgroup else {}
         steps = {
             step["step"]: {
                 "seconds": round(step["seconds"], 1),
@@ -240,7 +242,7 @@ def main() -> None:
             "limit, MB": round(given.limit_gb * 1e3),
             "exit status": measured["exit status"],
             "peak of anonymous memory, MB": round(measured["peak"] / 1e6),
-            **peak,
+            **held,
             "steps": steps,
         }
         print(json.dumps(printed, indent=1))

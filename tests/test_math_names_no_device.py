@@ -10,7 +10,7 @@ DEVICE = re.compile(r"\b(cuda|gpu|mps|tpu|xla)\b|\.cpu\(|\.to\(|\bdevice=", re.I
 MATH = [path for path in REPO.glob("templates/task/*/*.py") if not path.name.startswith("test_")]
 PACKAGE = REPO / "{{cookiecutter.project_slug}}" / "src"
 # These shard over devices, save their random states, move saved metrics to them, and describe the hardware.
-ALLOWED = {"fsdp.py", "replay.py", "epoch_metrics.py", "provenance.py"}
+ALLOWED = {"fsdp.py", "random_state.py", "epoch_metrics.py", "provenance.py"}
 ENGINE = [path for path in PACKAGE.glob("*/engine/*.py") if path.name not in ALLOWED]
 
 

@@ -11,17 +11,13 @@ generator that they keep to themselves is not, except a sampler's or a DataLoade
 from __future__ import annotations
 
 import copy
-import hashlib
 import os
-import random
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from functools import partial
 from itertools import count, islice
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
 from lightning.fabric.utilities.data import sized_len
 from lightning.fabric.utilities.seed import pl_worker_init_function
@@ -39,12 +35,12 @@ from torch.utils.data import (
     WeightedRandomSampler,
     default_collate,
     default_convert,
-    get_worker_info,
 )
 from torch.utils.data.distributed import DistributedSampler
 
 from . import epoch_metrics
 from .contract import NeverRandom
+from .random_state import random_state, seed_anew, seed_of, seeded, set_random_state
 
 REPLAY = "replay"  # where a checkpoint keeps, for every process, what this module needs
 # Samplers that draw everything before their first number.
@@ -103,7 +99,7 @@ class Replay(Callback):
         own = {
             "seed": self.seed,
             "position": tuple(self.position()),
-            "random": _random_state(),
+            "random": random_state(),
             "logged_steps": _logged_steps(trainer),
             "metrics": epoch_metrics.collect(trainer),
         }
@@ -134,11 +130,11 @@ class Replay(Callback):
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit":
-            self._random_state = _random_state()
+            self._random_state = random_state()
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == "fit":
-            _set_random_state(self._random_state)
+            set_random_state(self._random_state)
 
     def position(self) -> Position:
         """Return how far the training is."""
@@ -154,7 +150,7 @@ class Replay(Callback):
             return  # several dataloaders
         self._last_boundary = position
         if self._saved is not None:
-            _set_random_state(self._saved["random"])
+            set_random_state(self._saved["random"])
             self.trainer.fit_loop.epoch_loop._batches_that_stepped = self._saved["logged_steps"]
             if position == self._saved["position"]:  # and not in the next epoch
                 epoch_metrics.restore(self.trainer, self._saved["metrics"])
@@ -237,22 +233,22 @@ class ReplayLoader:
         key = (replay.seed, epoch, cycle)
         if self.order is not None:
             self.order.start_at(epoch, cycle, start)
-        with _seeded(*key):
+        with seeded(*key):
             iterator = iter(self.inner)
         if self.order is None:
             for number in range(start):
-                with _seeded(*key, number):
+                with seeded(*key, number):
                     next(iterator, None)
         for number in count(start):
             replay.at_boundary()
             try:
                 if self.order is None:
-                    with _seeded(*key, number):
+                    with seeded(*key, number):
                         batch = next(iterator)
                 else:
                     batch = next(iterator)
                     if self.draws:
-                        _seed_training(*key, number)
+                        seed_anew(*key, number)
             except StopIteration:
                 return
             yield batch
@@ -299,17 +295,17 @@ class Order(Sampler[Any]):
                 yield rows
             else:
                 rank = self.replay.trainer.global_rank
-                yield _Due(rows, _seed_of(self.replay.seed, epoch, cycle, number, rank))
+                yield _Due(rows, seed_of(self.replay.seed, epoch, cycle, number, rank))
 
     def rows(self, epoch: int, cycle: int) -> Iterator[Any]:
         """Yield what the sampler yields in an epoch."""
         key = (self.replay.seed, epoch, cycle)
         for generator, seed in self.generators:
-            generator.manual_seed(_seed_of(*key, seed))
+            generator.manual_seed(seed_of(*key, seed))
         iterator = iter(self.sampler)
         for number in count():
             if number == 0 or not self.draws_at_start:
-                with _seeded(*key, number):
+                with seeded(*key, number):
                     rows = next(iterator, None)
             else:
                 rows = next(iterator, None)
@@ -339,7 +335,7 @@ class _SeededDataset(Dataset[Any]):
         return self[due]
 
     def __getitem__(self, due: _Due) -> Any:
-        with _seeded(due.seed):
+        with seeded(due.seed):
             return self.collate_fn(self._load(due.rows))
 
     def _load(self, rows: Any) -> Any:
@@ -367,60 +363,6 @@ def _start_worker(start: Callable[[int], None] | None, worker: int) -> None:
         pl_worker_init_function(worker, int(os.environ.get("LOCAL_RANK", 0)))
     else:
         start(worker)
-
-
-def _seed_of(*key: int) -> int:
-    digest = hashlib.blake2b(repr(key).encode(), digest_size=4)  # NumPy takes 32 bits
-    return int.from_bytes(digest.digest(), "big")
-
-
-@contextmanager
-def _seeded(*key: int) -> Iterator[None]:
-    """Draw random numbers that depend on the key alone, and leave those of the training as they are.
-
-    Those of Python and NumPy, whose states are slow to save, start anew instead.
-    """
-    state = torch.get_rng_state()
-    seed = _seed_of(*key)
-    torch.default_generator.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed)
-    try:
-        yield
-    finally:
-        if get_worker_info() is None:
-            torch.set_rng_state(state)
-            _seed_training(*key)
-
-
-def _seed_training(*key: int) -> None:
-    seed = _seed_of(*key, -1)
-    random.seed(seed)
-    np.random.seed(seed)
-
-
-def _random_state() -> dict[str, Any]:
-    """Return the random states of PyTorch, NumPy and Python as plain values."""
-    state: Any = np.random.get_state()
-    kind, numbers, *rest = state
-    return {
-        "torch": torch.get_rng_state(),
-        "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
-        "mps": torch.mps.get_rng_state() if torch.backends.mps.is_available() else None,
-        "numpy": (kind, torch.from_numpy(numbers.astype("int64")), *rest),
-        "python": random.getstate(),
-    }
-
-
-def _set_random_state(state: dict[str, Any]) -> None:
-    torch.set_rng_state(state["torch"])
-    if len(state["cuda"]) == torch.cuda.device_count():
-        torch.cuda.set_rng_state_all(state["cuda"])
-    if state["mps"] is not None and torch.backends.mps.is_available():
-        torch.mps.set_rng_state(state["mps"])
-    kind, numbers, *rest = state["numpy"]
-    np.random.set_state((kind, numbers.numpy().astype("uint32"), *rest))
-    random.setstate(state["python"])
 
 
 def _logged_steps(trainer: Trainer) -> int:

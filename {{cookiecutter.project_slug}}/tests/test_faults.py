@@ -1,0 +1,181 @@
+"""Faults: kills, signals, damaged checkpoints, a full disk and a loss that is not a number. A resumed run is exact.
+
+`pytest -m slow` kills at random, trains on two processes, and trains a model and data from scratch.
+"""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+from conftest import QUICK, ROOT, error_line, read_checkpoint
+from faults import (
+    ACCUMULATE,
+    INTERVAL,
+    TRAINING,
+    BreakLoss,
+    Record,
+    SignalAt,
+    fit,
+    needs_fork,
+    read_losses,
+    require_same,
+    train_base,
+    train_with_kills,
+)
+
+from {{ cookiecutter.project_slug }}.train import main
+
+COSINE = ["--model.schedule", "cosine"]
+RESUME = ["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2"]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@needs_fork
+def test_killed_run_that_is_resumed_equals_an_uninterrupted_one(workdir: Path) -> None:
+    train_base(*TRAINING, *COSINE)
+    points = [
+        ("on_before_optimizer_step", 3),
+        ("saving", 3),
+        ("on_validation_batch_end", 1),
+        ("on_train_epoch_end", 1),
+    ]
+    assert train_with_kills(points, *TRAINING, *COSINE) == len(points)
+
+
+@needs_fork
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_saves_after_the_step_and_the_run_resumes_exactly(signum: int, code: int, workdir: Path) -> None:
+    options = [*TRAINING, "--last_checkpoint.every_n_steps", "null", *COSINE]
+    train_base(*options)
+    stop = (SignalAt, "on_train_batch_start", 3, signum)
+    outcome = fit("--name", "stopped", *options, callbacks=[(Record, "stopped.txt"), stop])
+    assert outcome.code == code, outcome.output
+    assert f"{signal.Signals(signum).name}: finishing the step" in outcome.output
+    assert read_checkpoint("runs/stopped/checkpoints/last.ckpt")["global_step"] == 2  # of two batches each
+    outcome = fit("--ckpt_path", "last", *options, callbacks=[(Record, "stopped.txt")])
+    assert outcome.code == 0, outcome.output
+    require_same("stopped", signum, at_most=0)
+
+
+@needs_fork
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_second_signal_exits_at_once(signum: int, code: int, workdir: Path) -> None:
+    stop = (SignalAt, "on_train_batch_start", 3, signum, 2)
+    assert fit("--name", "stopped", *QUICK, callbacks=[(Record, "stopped.txt"), stop]).code == code
+    assert len(read_losses("stopped.txt")) == 2
+    assert not Path("runs/stopped/checkpoints/last.ckpt").exists()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of the largest tensor."""
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    data = bytearray(path.read_bytes())
+    data[largest.header_offset + largest.file_size // 2 + 200] ^= 1  # after its header
+    path.write_bytes(data)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+def test_resume_takes_the_best_checkpoint_if_the_last_one_is_damaged(
+    damage: Any, trained: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    last, best = trained / "checkpoints/last.ckpt", trained / "checkpoints/best.ckpt"
+    damage(last)
+    main(RESUME)
+    assert [line for line in caplog.messages if str(best) in line]
+    assert read_checkpoint(last)["epoch"] == 1
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+def test_resume_without_a_whole_checkpoint_is_refused_and_changes_nothing(
+    damage: Any, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(trained, "checkpoints/best.ckpt").unlink()
+    damage(trained / "checkpoints/last.ckpt")
+    before = contents(Path("runs"))
+    assert str(trained) in error_line(RESUME, capsys)
+    assert contents(Path("runs")) == before
+
+
+def test_resume_for_fewer_epochs_is_refused_and_changes_nothing(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(Path("runs"))
+    line = error_line([*RESUME, "--trainer.max_epochs", "0"], capsys)
+    assert "already has 1 epochs; ask for more" in line
+    assert contents(Path("runs")) == before
+
+
+@needs_fork
+def test_run_that_was_killed_before_it_saved_is_not_resumed_as_the_run_before(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("--name", "second", *QUICK, callbacks=[(SignalAt, "on_train_batch_start", 2)]).code == -signal.SIGKILL
+    before = contents(Path("runs"))
+    assert "runs/second, ended before it saved a checkpoint" in error_line(RESUME, capsys)
+    assert contents(Path("runs")) == before
+
+
+def test_unfinished_checkpoints_of_killed_runs_are_removed(trained: Path) -> None:
+    stale = trained / "checkpoints/.last.ckpt.123.unfinished"
+    stale.write_bytes(b"PK")
+    main(RESUME)
+    assert not stale.exists()
+
+
+@needs_fork
+def test_loss_that_is_not_a_number_ends_the_run_and_is_in_no_checkpoint(workdir: Path) -> None:
+    outcome = fit("--name", "broken", *TRAINING, callbacks=[(BreakLoss, 5)])
+    assert outcome.code == 1, outcome.output
+    assert outcome.error.startswith("error: step 5: the training loss is nan, in batch 2 of epoch 1, with ")
+    for name in ("best", "last"):
+        content = read_checkpoint(f"runs/broken/checkpoints/{name}.ckpt")
+        assert content["global_step"] == 4
+        assert all(torch.isfinite(value).all() for value in content["state_dict"].values())
+
+
+@pytest.mark.parametrize("broken", ["os.fsync", "torch.save"])
+def test_full_disk_is_reported_in_one_line_and_leaves_the_checkpoints_as_they_were(
+    broken: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = contents(trained / "checkpoints")
+    monkeypatch.setattr(broken, fail)
+    line = error_line([*RESUME, "--last_checkpoint.every_n_steps", "2"], capsys)
+    assert f"{trained}/checkpoints: cannot write a checkpoint, No space left on device" in line
+    assert contents(trained / "checkpoints") == before
+
+
+class _Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+def test_pickled_code_is_refused_whatever_the_environment_says(
+    workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    torch.save({"state_dict": _Code()}, "model.ckpt")
+    assert "not safe to load" in error_line(["fit", "--ckpt_path", "model.ckpt", *QUICK], capsys)
+    assert not Path("ran").exists()

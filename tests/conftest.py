@@ -54,6 +54,7 @@ ALWAYS = {
     "src/seed/module.py",
     "src/seed/report.py",
     "src/seed/train.py",
+    *(f"tests/{name}.py" for name in ("faults", "own", "test_faults")),
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints", "test_configs")),
     *(f"tests/{name}.py" for name in ("test_data", "test_datamodule", "test_learning", "test_mistakes", "test_module")),
     "tests/test_report.py",

@@ -9,6 +9,7 @@ import random
 import signal
 import subprocess
 import sys
+import time
 import zipfile
 from pathlib import Path
 from typing import Any, NoReturn
@@ -102,7 +103,7 @@ def test_resume_takes_the_best_checkpoint_if_the_last_one_is_damaged(
     damage(last)
     main(RESUME)
     assert [line for line in caplog.messages if str(best) in line]
-    assert read_checkpoint(last)["epoch"] == 1
+    assert read_checkpoint(last)["global_step"] == 12  # of two epochs
 
 
 @pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
@@ -179,3 +180,102 @@ def test_pickled_code_is_refused_whatever_the_environment_says(
     torch.save({"state_dict": _Code()}, "model.ckpt")
     assert "not safe to load" in error_line(["fit", "--ckpt_path", "model.ckpt", *QUICK], capsys)
     assert not Path("ran").exists()
+
+
+HOOKS = {  # and the last call of each that is drawn
+    "on_train_batch_start": 20,
+    "on_before_backward": 20,
+    "on_before_optimizer_step": 10,
+    "on_train_batch_end": 20,
+    "on_validation_batch_end": 8,
+    "on_validation_end": 3,
+    "on_train_epoch_start": 3,
+    "on_train_epoch_end": 2,
+    "saving": 8,
+}
+EMA = ["--config", "configs/callbacks/ema.yaml"]
+WORKERS = ["--data.num_workers", "2"] if "num_workers" in (ROOT / "configs/train.yaml").read_text() else []
+
+
+def random_points(seed: int, kills: int) -> list[tuple[str, int]]:
+    generator = random.Random(seed)
+    hooks = generator.choices([*HOOKS], k=kills)
+    return [(hook, generator.randint(1, HOOKS[hook])) for hook in hooks]
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], EMA, WORKERS], ids=["plain", "ema", "workers"])
+def test_run_killed_at_random_points_equals_an_uninterrupted_one(options: list[str], workdir: Path) -> None:
+    if options is WORKERS and not WORKERS:
+        pytest.skip("the data of this project are loaded without worker processes")
+    train_base(*TRAINING, *COSINE, *options)
+    kills = seed = 0
+    while kills < 9:
+        points = random_points(seed, kills=3)
+        kills += train_with_kills(points, *TRAINING, *COSINE, *options, name=f"killed{seed}")
+        seed += 1
+
+
+@needs_fork
+@pytest.mark.slow
+def test_run_killed_while_saving_keeps_the_checkpoint_before(workdir: Path) -> None:
+    train_base(*TRAINING, *COSINE)
+    assert train_with_kills([("saving", call) for call in (2, 1, 3, 2, 1)], *TRAINING, *COSINE) == 5
+
+
+OWN = ["--model", "own.OwnModel", "--data", "own.OwnData"]
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", ["shuffle", "generator", "weighted", "lazy", "batch_sampler", "mixup", "stream", "two"])
+@pytest.mark.parametrize("workers", [0, 2])
+def test_model_and_data_from_scratch_resume_exactly(kind: str, workers: int, workdir: Path) -> None:
+    options = [*TRAINING, *OWN, "--data.kind", kind, "--data.workers", str(workers)]
+    train_base(*options)
+    assert train_with_kills([("on_before_optimizer_step", 3), ("on_train_batch_end", 6)], *options) == 2
+
+
+@pytest.fixture
+def two(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the command that trains on two processes."""
+    path = [str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.train", "fit", *TRAINING, *COSINE]
+    return [*command, "--config", "configs/strategy/ddp.yaml", "--trainer.devices", "2"]
+
+
+def run(command: list[str], name: str) -> tuple[int, str]:
+    """Run it in a process group of its own, of which no process may be left."""
+    record = ["--trainer.callbacks+=faults.Record", f"--trainer.callbacks.path={name}.txt"]
+    with Path("child.log").open("w+") as log:
+        process = subprocess.Popen([*command, *record], stdout=log, stderr=log, start_new_session=True)
+        code = process.wait(timeout=300)
+        time.sleep(5)  # for the other process to notice
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+        log.seek(0)
+        return code, log.read()
+
+
+def signal_at(call: int, signum: int, rank: int) -> list[str]:
+    settings = {"hook": "on_train_batch_start", "call": call, "signum": int(signum), "rank": rank}
+    options = [f"--trainer.callbacks.{name}={value}" for name, value in settings.items()]
+    return ["--trainer.callbacks+=faults.SignalAt", *options]
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signum", "rank", "codes"), [(signal.SIGTERM, 0, [143]), (signal.SIGKILL, 0, [-9]), (signal.SIGKILL, 1, [1, -9])]
+)
+def test_two_processes_resume_exactly(signum: int, rank: int, codes: list[int], two: list[str]) -> None:
+    code, output = run([*two, "--name", "base"], "base")
+    assert code == 0, output
+    code, output = run([*two, "--name", "stopped", *signal_at(10, signum, rank)], "stopped")
+    assert code in codes, output
+    code, output = run([*two, "--ckpt_path", "last"], "stopped")
+    assert code == 0, output
+    require_same("stopped", (signum, rank), INTERVAL * ACCUMULATE)

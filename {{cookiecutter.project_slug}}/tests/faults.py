@@ -20,7 +20,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from {{ cookiecutter.project_slug }}.engine.cli import run_cli
-from {{ cookiecutter.project_slug }}.report import LitReport
 from {{ cookiecutter.project_slug }}.train import FACTS
 
 needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which Windows does not have")
@@ -156,7 +155,7 @@ def _train(args: list[str], callbacks: Sequence[tuple[Any, ...]]) -> None:
     with Path("child.log").open("wb") as log:
         for stream in (1, 2):
             os.dup2(log.fileno(), stream)
-    run_cli(args, facts=FACTS, callbacks=[LitReport(), *(kind(*rest) for kind, *rest in callbacks)])
+    run_cli(args, facts=FACTS, callbacks=[kind(*rest) for kind, *rest in callbacks])
 
 
 def read_losses(path: str) -> dict[tuple[int, int], list[str]]:

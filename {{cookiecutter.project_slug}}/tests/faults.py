@@ -229,6 +229,6 @@ def require_same(name: str, points: object, at_most: int) -> None:
     assert again <= at_most, f"{points}: {again} batches done again"
     base, resumed = (read_checkpoint(f"runs/{run}/checkpoints/last.ckpt") for run in ("base", name))
     parts = ("state_dict", "optimizer_states", "lr_schedulers", "replay", "epoch", "global_step")
-    found = sum((differences(base[part], resumed[part], part) for part in parts), [])
+    found = [line for part in parts for line in differences(base[part], resumed[part], part)]
     assert not found, f"{points}: {found}"
     assert not list(Path("runs", name, "checkpoints").glob(".*")), points

@@ -8,14 +8,23 @@ import numpy as np
 import torch
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn, optim
-from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset, Sampler, WeightedRandomSampler
-from torch.utils.data import default_collate
+from torch.utils.data import (
+    BatchSampler,
+    DataLoader,
+    Dataset,
+    IterableDataset,
+    Sampler,
+    WeightedRandomSampler,
+    default_collate,
+)
 from torchmetrics import MeanAbsoluteError
 
 ROWS, SIZE = 28, 4
 
 
 class Noisy(Dataset[Any]):
+    """Rows with noise from every global generator."""
+
     def __init__(self, rows: int = ROWS) -> None:
         self.x = torch.randn(rows, 6, generator=torch.Generator().manual_seed(0))
 
@@ -28,6 +37,8 @@ class Noisy(Dataset[Any]):
 
 
 class Stream(IterableDataset[Any]):
+    """The same rows, shuffled, without positions."""
+
     def __iter__(self) -> Iterator[Any]:
         data = Noisy()
         rows = list(range(ROWS))
@@ -37,6 +48,8 @@ class Stream(IterableDataset[Any]):
 
 
 class Lazy(Sampler[int]):
+    """A sampler that draws each row when it is due."""
+
     def __len__(self) -> int:
         return ROWS
 
@@ -52,6 +65,8 @@ def mixup(rows: Any) -> Any:
 
 
 class OwnData(LightningDataModule):
+    """Many kinds of loaders."""
+
     def __init__(self, kind: str = "shuffle", workers: int = 0) -> None:
         super().__init__()
         self.kind = kind
@@ -82,6 +97,8 @@ class OwnData(LightningDataModule):
 
 
 class OwnModel(LightningModule):
+    """Dropout, batch norm, logging per epoch, and an average of the weights."""
+
     def __init__(self) -> None:
         super().__init__()
         self.network = nn.Sequential(nn.Linear(6, 8), nn.BatchNorm1d(8), nn.Dropout(0.3), nn.Linear(8, 1))

@@ -224,12 +224,13 @@ def test_run_killed_while_saving_keeps_the_checkpoint_before(workdir: Path) -> N
     assert train_with_kills([("saving", call) for call in (2, 1, 3, 2, 1)], *TRAINING, *COSINE) == 5
 
 
+KINDS = ["shuffle", "generator", "weighted", "lazy", "batch_sampler", "mixup", "stream", "two"]
 OWN = ["--model", "own.OwnModel", "--data", "own.OwnData"]
 
 
 @needs_fork
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", ["shuffle", "generator", "weighted", "lazy", "batch_sampler", "mixup", "stream", "two"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("workers", [0, 2])
 def test_model_and_data_from_scratch_resume_exactly(kind: str, workers: int, workdir: Path) -> None:
     options = [*TRAINING, *OWN, "--data.kind", kind, "--data.workers", str(workers)]

@@ -28,6 +28,8 @@ class KeepConfiguredOptimizer(Callback):
             for group, configured in zip(optimizer.param_groups, settings, strict=True):
                 scale = configured["initial_lr"] / group["initial_lr"] if group.get("initial_lr") else 1.0
                 current = {"lr": group["lr"] * scale} if scheduler else {}
+                if getattr(scheduler, "cycle_momentum", False):  # OneCycleLR and CyclicLR also own the momentum
+                    current |= {name: group[name] for name in ("momentum", "betas") if name in group}
                 group.update(configured | current)
             for part in [scheduler, *getattr(scheduler, "_schedulers", [])]:  # SequentialLR has several
                 if hasattr(part, "base_lrs"):

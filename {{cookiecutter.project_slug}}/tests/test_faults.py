@@ -1,0 +1,282 @@
+"""Faults: kills, signals, damaged checkpoints, a full disk and a loss that is not a number. A resumed run is exact.
+
+`pytest -m slow` kills at random, trains on two processes, and trains a model and data from scratch.
+"""
+
+import errno
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+import zipfile
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+import torch
+from conftest import QUICK, ROOT, error_line, read_checkpoint
+from faults import (
+    ACCUMULATE,
+    INTERVAL,
+    TRAINING,
+    BreakLoss,
+    Record,
+    SignalAt,
+    fit,
+    needs_fork,
+    read_losses,
+    require_same,
+    train_base,
+    train_with_kills,
+)
+
+from {{ cookiecutter.project_slug }}.train import main
+
+COSINE = ["--model.schedule", "cosine"]
+RESUME = ["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2"]
+
+
+def contents(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@needs_fork
+def test_killed_run_that_is_resumed_equals_an_uninterrupted_one(workdir: Path) -> None:
+    train_base(*TRAINING, *COSINE)
+    points = [
+        ("on_before_optimizer_step", 3),
+        ("saving", 3),
+        ("on_validation_batch_end", 1),
+        ("on_train_epoch_end", 1),
+    ]
+    assert train_with_kills(points, *TRAINING, *COSINE) == len(points)
+
+
+@needs_fork
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_signal_saves_after_the_step_and_the_run_resumes_exactly(signum: int, code: int, workdir: Path) -> None:
+    options = [*TRAINING, "--last_checkpoint.every_n_steps", "null", *COSINE]
+    train_base(*options)
+    stop = (SignalAt, "on_train_batch_start", 3, signum)
+    outcome = fit("--name", "stopped", *options, callbacks=[(Record, "stopped.txt"), stop])
+    assert outcome.code == code, outcome.output
+    assert f"{signal.Signals(signum).name}: finishing the step" in outcome.output
+    assert read_checkpoint("runs/stopped/checkpoints/last.ckpt")["global_step"] == 2  # of two batches each
+    outcome = fit("--ckpt_path", "last", *options, callbacks=[(Record, "stopped.txt")])
+    assert outcome.code == 0, outcome.output
+    require_same("stopped", signum, at_most=0)
+
+
+@needs_fork
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_second_signal_exits_at_once(signum: int, code: int, workdir: Path) -> None:
+    stop = (SignalAt, "on_train_batch_start", 3, signum, 2)
+    assert fit("--name", "stopped", *QUICK, callbacks=[(Record, "stopped.txt"), stop]).code == code
+    assert len(read_losses("stopped.txt")) == 2
+    assert not Path("runs/stopped/checkpoints/last.ckpt").exists()
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def flip(path: Path) -> None:
+    """Change one bit in the middle of the largest tensor."""
+    with zipfile.ZipFile(path) as archive:
+        largest = max(archive.infolist(), key=lambda entry: entry.file_size)
+    data = bytearray(path.read_bytes())
+    data[largest.header_offset + largest.file_size // 2 + 200] ^= 1  # after its header
+    path.write_bytes(data)
+
+
+def empty(path: Path) -> None:
+    path.write_bytes(b"")
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+def test_resume_takes_the_best_checkpoint_if_the_last_one_is_damaged(
+    damage: Any, trained: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    last, best = trained / "checkpoints/last.ckpt", trained / "checkpoints/best.ckpt"
+    damage(last)
+    main(RESUME)
+    assert [line for line in caplog.messages if str(best) in line]
+    assert read_checkpoint(last)["global_step"] == 12  # of two epochs
+
+
+@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+def test_resume_without_a_whole_checkpoint_is_refused_and_changes_nothing(
+    damage: Any, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path(trained, "checkpoints/best.ckpt").unlink()
+    damage(trained / "checkpoints/last.ckpt")
+    before = contents(Path("runs"))
+    assert str(trained) in error_line(RESUME, capsys)
+    assert contents(Path("runs")) == before
+
+
+def test_resume_for_fewer_epochs_is_refused_and_changes_nothing(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = contents(Path("runs"))
+    line = error_line([*RESUME, "--trainer.max_epochs", "0"], capsys)
+    assert "already has 1 epochs; ask for more" in line
+    assert contents(Path("runs")) == before
+
+
+@needs_fork
+def test_run_that_was_killed_before_it_saved_is_not_resumed_as_the_run_before(
+    trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fit("--name", "second", *QUICK, callbacks=[(SignalAt, "on_train_batch_start", 2)]).code == -signal.SIGKILL
+    before = contents(Path("runs"))
+    assert "runs/second, ended before it saved a checkpoint" in error_line(RESUME, capsys)
+    assert contents(Path("runs")) == before
+
+
+def test_unfinished_checkpoints_of_killed_runs_are_removed(trained: Path) -> None:
+    stale = trained / "checkpoints/.last.ckpt.123.unfinished"
+    stale.write_bytes(b"PK")
+    main(RESUME)
+    assert not stale.exists()
+
+
+@needs_fork
+def test_loss_that_is_not_a_number_ends_the_run_and_is_in_no_checkpoint(workdir: Path) -> None:
+    outcome = fit("--name", "broken", *TRAINING, callbacks=[(BreakLoss, 5)])
+    assert outcome.code == 1, outcome.output
+    assert outcome.error.startswith("error: step 5: the training loss is nan, in batch 2 of epoch 1, with ")
+    for name in ("best", "last"):
+        content = read_checkpoint(f"runs/broken/checkpoints/{name}.ckpt")
+        assert content["global_step"] == 4
+        assert all(torch.isfinite(value).all() for value in content["state_dict"].values())
+
+
+@pytest.mark.parametrize("broken", ["os.fsync", "torch.save"])
+def test_full_disk_is_reported_in_one_line_and_leaves_the_checkpoints_as_they_were(
+    broken: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*args: Any) -> NoReturn:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = contents(trained / "checkpoints")
+    monkeypatch.setattr(broken, fail)
+    line = error_line([*RESUME, "--last_checkpoint.every_n_steps", "2"], capsys)
+    assert f"{trained}/checkpoints: cannot write a checkpoint, No space left on device" in line
+    assert contents(trained / "checkpoints") == before
+
+
+class _Code:
+    def __reduce__(self) -> tuple[Any, ...]:
+        return os.mkdir, ("ran",)
+
+
+def test_pickled_code_is_refused_whatever_the_environment_says(
+    workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD", "1")
+    torch.save({"state_dict": _Code()}, "model.ckpt")
+    assert "not safe to load" in error_line(["fit", "--ckpt_path", "model.ckpt", *QUICK], capsys)
+    assert not Path("ran").exists()
+
+
+HOOKS = {  # and the last call of each that is drawn
+    "on_train_batch_start": 20,
+    "on_before_backward": 20,
+    "on_before_optimizer_step": 10,
+    "on_train_batch_end": 20,
+    "on_validation_batch_end": 8,
+    "on_validation_end": 3,
+    "on_train_epoch_start": 3,
+    "on_train_epoch_end": 2,
+    "saving": 8,
+}
+EMA = ["--config", "configs/callbacks/ema.yaml"]
+WORKERS = ["--data.num_workers", "2"] if "num_workers" in (ROOT / "configs/train.yaml").read_text() else []
+
+
+def random_points(seed: int, kills: int) -> list[tuple[str, int]]:
+    generator = random.Random(seed)
+    hooks = generator.choices([*HOOKS], k=kills)
+    return [(hook, generator.randint(1, HOOKS[hook])) for hook in hooks]
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.parametrize("options", [[], EMA, WORKERS], ids=["plain", "ema", "workers"])
+def test_run_killed_at_random_points_equals_an_uninterrupted_one(options: list[str], workdir: Path) -> None:
+    if options is WORKERS and not WORKERS:
+        pytest.skip("the data of this project are loaded without worker processes")
+    train_base(*TRAINING, *COSINE, *options)
+    kills = seed = 0
+    while kills < 9:
+        points = random_points(seed, kills=3)
+        kills += train_with_kills(points, *TRAINING, *COSINE, *options, name=f"killed{seed}")
+        seed += 1
+
+
+@needs_fork
+@pytest.mark.slow
+def test_run_killed_while_saving_keeps_the_checkpoint_before(workdir: Path) -> None:
+    train_base(*TRAINING, *COSINE)
+    assert train_with_kills([("saving", call) for call in (2, 1, 3, 2, 1)], *TRAINING, *COSINE) == 5
+
+
+KINDS = ["shuffle", "generator", "weighted", "lazy", "batch_sampler", "mixup", "stream", "two"]
+OWN = ["--model", "own.OwnModel", "--data", "own.OwnData"]
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("workers", [0, 2])
+def test_model_and_data_from_scratch_resume_exactly(kind: str, workers: int, workdir: Path) -> None:
+    options = [*TRAINING, *OWN, "--data.kind", kind, "--data.workers", str(workers)]
+    train_base(*options)
+    assert train_with_kills([("on_before_optimizer_step", 3), ("on_train_batch_end", 6)], *options) == 2
+
+
+@pytest.fixture
+def two(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Return the command that trains on two processes."""
+    path = [str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
+    monkeypatch.setenv("MPLBACKEND", "agg")
+    command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.train", "fit", *TRAINING, *COSINE]
+    return [*command, "--config", "configs/strategy/ddp.yaml", "--trainer.devices", "2"]
+
+
+def run(command: list[str], name: str) -> tuple[int, str]:
+    """Run it in a process group of its own, of which no process may be left."""
+    record = ["--trainer.callbacks+=faults.Record", f"--trainer.callbacks.path={name}.txt"]
+    with Path("child.log").open("w+") as log:
+        process = subprocess.Popen([*command, *record], stdout=log, stderr=log, start_new_session=True)
+        code = process.wait(timeout=300)
+        time.sleep(5)  # for the other process to notice
+        with pytest.raises(ProcessLookupError):
+            os.killpg(process.pid, 0)
+        log.seek(0)
+        return code, log.read()
+
+
+def signal_at(call: int, signum: int, rank: int) -> list[str]:
+    settings = {"hook": "on_train_batch_start", "call": call, "signum": int(signum), "rank": rank}
+    options = [f"--trainer.callbacks.{name}={value}" for name, value in settings.items()]
+    return ["--trainer.callbacks+=faults.SignalAt", *options]
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("signum", "rank", "codes"), [(signal.SIGTERM, 0, [143]), (signal.SIGKILL, 0, [-9]), (signal.SIGKILL, 1, [1, -9])]
+)
+def test_two_processes_resume_exactly(signum: int, rank: int, codes: list[int], two: list[str]) -> None:
+    code, output = run([*two, "--name", "base"], "base")
+    assert code == 0, output
+    code, output = run([*two, "--name", "stopped", *signal_at(10, signum, rank)], "stopped")
+    assert code in codes, output
+    code, output = run([*two, "--ckpt_path", "last"], "stopped")
+    assert code == 0, output
+    require_same("stopped", (signum, rank), INTERVAL * ACCUMULATE)

@@ -4,6 +4,7 @@ A run is a child process that ends itself at a hook of Lightning. It is forked f
 everything and started no threads, unlike that of pytest.
 """
 
+import csv
 import multiprocessing
 import os
 import signal
@@ -79,7 +80,7 @@ class SignalAt(Callback):
                 file.truncate()
                 self._save(content, file)
 
-            torch.save = save
+            torch.save = save  # type: ignore[assignment]
         else:
             setattr(self, hook, act)
 
@@ -231,4 +232,14 @@ def require_same(name: str, points: object, at_most: int) -> None:
     parts = ("state_dict", "optimizer_states", "lr_schedulers", "replay", "epoch", "global_step")
     found = [line for part in parts for line in differences(base[part], resumed[part], part)]
     assert not found, f"{points}: {found}"
+    assert read_metrics("base") == read_metrics(name), points
     assert not list(Path("runs", name, "checkpoints").glob(".*")), points
+
+
+def read_metrics(name: str) -> list[dict[str, str]]:
+    """Read metrics.csv of a run, without the times of the throughput."""
+    with Path("runs", name, "metrics.csv").open(newline="") as file:
+        rows = [
+            {key: text for key, text in row.items() if not key.startswith("train/")} for row in csv.DictReader(file)
+        ]
+    return [row for row in rows if any(text for key, text in row.items() if key not in ("epoch", "step"))]

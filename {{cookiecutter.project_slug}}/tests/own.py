@@ -92,7 +92,7 @@ class OwnData(LightningDataModule):
         return self._loader(Noisy(8))
 
     def _loader(self, dataset: Any, batch_size: int = SIZE, **settings: Any) -> DataLoader[Any]:
-        workers = {"num_workers": self.workers, "persistent_workers": self.workers > 0}
+        workers: dict[str, Any] = {"num_workers": self.workers, "persistent_workers": self.workers > 0}
         return DataLoader(dataset, batch_size=batch_size, **workers, **settings)
 
 
@@ -118,7 +118,7 @@ class OwnModel(LightningModule):
         return loss
 
     def on_train_batch_end(self, *args: Any) -> None:
-        self.average.lerp_(self.network[0].weight.detach(), 0.1 + 0.1 * random.random())
+        self.average.lerp_(next(self.network.parameters()).detach(), 0.1 + 0.1 * random.random())
 
     def validation_step(self, batch: Any, batch_idx: int) -> None:
         x, y = batch

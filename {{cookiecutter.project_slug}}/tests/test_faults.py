@@ -45,17 +45,13 @@ def contents(folder: Path) -> dict[Path, bytes]:
 @needs_fork
 def test_killed_run_that_is_resumed_equals_an_uninterrupted_one(workdir: Path) -> None:
     train_base(*TRAINING, *COSINE)
-    points = [
-        ("on_before_optimizer_step", 3),
-        ("saving", 3),
-        ("on_validation_batch_end", 1),
-        ("on_train_epoch_end", 1),
-    ]
-    assert train_with_kills(points, *TRAINING, *COSINE) == len(points)
+    assert train_with_kills([("on_before_optimizer_step", 3), ("saving", 3)], *TRAINING, *COSINE) == 2
 
 
 @needs_fork
-@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
+)
 def test_signal_saves_after_the_step_and_the_run_resumes_exactly(signum: int, code: int, workdir: Path) -> None:
     options = [*TRAINING, "--last_checkpoint.every_n_steps", "null", *COSINE]
     train_base(*options)

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import QUICK, read_checkpoint
 from examples import make_datamodule
 from PIL import Image
 from torchvision.transforms import v2
@@ -241,15 +242,17 @@ def test_data_options_belong_to_the_checkpoint(tmp_path: Path, option: dict[str,
         LitDataModule(path=path, **option).load_state_dict(make_datamodule(path=path).state_dict())
 
 
-def test_workers_give_the_same_batches(tmp_path: Path) -> None:
-    path = str(_folder(tmp_path))
-    epochs: list[list[torch.Tensor]] = []
-    for num_workers in (0, 1):
-        torch.manual_seed(0)
-        loader = make_datamodule(path=path, batch_size=4, num_workers=num_workers).train_dataloader()
-        epochs.append([x for _ in range(2) for x, y in loader])
-    assert len(epochs[0]) == len(epochs[1])
-    assert all(torch.equal(alone, worker) for alone, worker in zip(*epochs, strict=True))
+def test_training_does_not_depend_on_the_number_of_workers(workdir: Path) -> None:
+    path = str(_folder(workdir))
+    for workers in ("0", "2"):
+        options = ["--data.path", path, "--data.batch_size", "4", "--data.num_workers", workers]
+        main(["fit", "--name", workers, *QUICK, "--trainer.max_epochs", "2", *options])
+    alone, worker = (read_checkpoint(f"runs/{name}/checkpoints/last.ckpt")["state_dict"] for name in ("0", "2"))
+    assert all(torch.equal(value, worker[key]) for key, value in alone.items())
+
+
+def test_workers_are_never_forked(tmp_path: Path) -> None:
+    loader = make_datamodule(path=str(_folder(tmp_path)), num_workers=1).train_dataloader()
     assert loader.multiprocessing_context.get_start_method() in ("forkserver", "spawn")
 
 

@@ -25,7 +25,8 @@ ROWS, SIZE = 28, 4
 class Noisy(Dataset[Any]):
     """Rows with noise from every global generator."""
 
-    def __init__(self, rows: int = ROWS) -> None:
+    def __init__(self, rows: int = ROWS, noise: float = 0.1) -> None:
+        self.noise = noise
         self.x = torch.randn(rows, 6, generator=torch.Generator().manual_seed(0))
 
     def __len__(self) -> int:
@@ -33,7 +34,7 @@ class Noisy(Dataset[Any]):
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
         noise = torch.randn(6) + random.random() + float(np.random.standard_normal())
-        return self.x[row] + 0.1 * noise, self.x[row].sum(0, keepdim=True)
+        return self.x[row] + self.noise * noise, self.x[row].sum(0, keepdim=True)
 
 
 class Stream(IterableDataset[Any]):
@@ -89,10 +90,13 @@ class OwnData(LightningDataModule):
         return self._loader(Noisy(), **settings[self.kind])
 
     def val_dataloader(self) -> Any:
-        return self._loader(Noisy(8))
+        return self._loader(Noisy(8, noise=0.0))
 
     def _loader(self, dataset: Any, batch_size: int = SIZE, **settings: Any) -> DataLoader[Any]:
-        workers: dict[str, Any] = {"num_workers": self.workers, "persistent_workers": self.workers > 0}
+        persistent = self.workers > 0 and not isinstance(dataset, Stream)
+        workers: dict[str, Any] = {"num_workers": self.workers, "persistent_workers": persistent}
+        if self.workers:
+            workers["multiprocessing_context"] = "fork"  # which imports nothing anew
         return DataLoader(dataset, batch_size=batch_size, **workers, **settings)
 
 

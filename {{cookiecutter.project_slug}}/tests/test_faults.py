@@ -226,8 +226,7 @@ OWN = ["--model", "own.OwnModel", "--data", "own.OwnData"]
 
 @needs_fork
 @pytest.mark.slow
-@pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize(("kind", "workers"), [*((kind, 0) for kind in KINDS), ("shuffle", 2), ("stream", 2)])
 def test_model_and_data_from_scratch_resume_exactly(kind: str, workers: int, workdir: Path) -> None:
     options = [*TRAINING, *OWN, "--data.kind", kind, "--data.workers", str(workers)]
     train_base(*options)
@@ -265,14 +264,11 @@ def signal_at(call: int, signum: int, rank: int) -> list[str]:
 
 @needs_fork
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    ("signum", "rank", "codes"), [(signal.SIGTERM, 0, [143]), (signal.SIGKILL, 0, [-9]), (signal.SIGKILL, 1, [1, -9])]
-)
-def test_two_processes_resume_exactly(signum: int, rank: int, codes: list[int], two: list[str]) -> None:
+def test_two_processes_stop_at_the_same_step_and_resume_exactly(two: list[str]) -> None:
     code, output = run([*two, "--name", "base"], "base")
     assert code == 0, output
-    code, output = run([*two, "--name", "stopped", *signal_at(10, signum, rank)], "stopped")
-    assert code in codes, output
+    code, output = run([*two, "--name", "stopped", *signal_at(10, signal.SIGTERM, rank=0)], "stopped")
+    assert code == 143, output
     code, output = run([*two, "--ckpt_path", "last"], "stopped")
     assert code == 0, output
-    require_same("stopped", (signum, rank), INTERVAL * ACCUMULATE)
+    require_same("stopped", "SIGTERM", at_most=0)

@@ -2,7 +2,8 @@
 
 A training batch depends on the seed, the epoch and its number alone: not on what was loaded before, nor on the number
 of worker processes. So a resumed run starts an epoch at the batch that is due, and loads nothing to skip it. This
-holds for any DataLoader with a sampler. Other iterables are read up to the batch that is due.
+holds for any DataLoader with a sampler. Other iterables are read up to the batch that is due; workers that load them
+must not be persistent, since their random numbers outlive an epoch.
 
 What a dataset, sampler or collate function draws from the global generators of Python, NumPy and PyTorch is replayed. A
 generator that they keep to themselves is not, except a sampler's or a DataLoader's `generator`.
@@ -11,8 +12,10 @@ generator that they keep to themselves is not, except a sampler's or a DataLoade
 from __future__ import annotations
 
 import copy
+import multiprocessing
 import os
 import signal
+import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count, islice
@@ -91,6 +94,7 @@ class Replay(Callback):
                 return ReplayLoader(loader, self)
             if isinstance(loader, DataLoader) and loader.generator is None:
                 loader.generator = torch.Generator()  # for the seed of its workers, instead of the training's
+                loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
             return loader
 
         strategy.process_dataloader = make_resumable
@@ -356,13 +360,21 @@ def _as_it_is(batch: Any) -> Any:
 
 
 def _start_worker(start: Callable[[int], None] | None, worker: int) -> None:
-    """Leave signals to the training process, which ends its workers."""
+    """Leave signals to the training process, which ends its workers, and end with it if it is killed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
     if start is None:
         pl_worker_init_function(worker, int(os.environ.get("LOCAL_RANK", 0)))
     else:
         start(worker)
+
+
+def _end_with_parent() -> None:
+    """Exit once the training process is gone; PyTorch notices that only for workers that were forked from it."""
+    if parent := multiprocessing.parent_process():
+        parent.join()
+        os._exit(1)
 
 
 def _logged_steps(trainer: Trainer) -> int:

@@ -18,8 +18,6 @@ import pytest
 import torch
 from conftest import QUICK, ROOT, error_line, read_checkpoint
 from faults import (
-    ACCUMULATE,
-    INTERVAL,
     TRAINING,
     BreakLoss,
     Record,

@@ -33,6 +33,7 @@ from faults import (
 from {{ cookiecutter.project_slug }}.train import main
 
 COSINE = ["--model.schedule", "cosine"]
+STRICT = ["--config", "configs/callbacks/early_stopping.yaml", "--trainer.gradient_clip_val", "1"]
 RESUME = ["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2"]
 
 
@@ -61,6 +62,19 @@ def test_signal_saves_after_the_step_and_the_run_resumes_exactly(signum: int, co
     outcome = fit("--ckpt_path", "last", *options, callbacks=[(Record, "stopped.txt")])
     assert outcome.code == 0, outcome.output
     require_same("stopped", signum, at_most=0)
+
+
+@needs_fork
+@pytest.mark.parametrize("again", [[], [*TRAINING, *STRICT]], ids=["nothing", "the same command"])
+def test_resumed_run_keeps_its_options_whatever_is_typed_again(again: list[str], workdir: Path) -> None:
+    options = [*TRAINING, *STRICT]
+    assert fit("--name", "killed", *options, callbacks=[(SignalAt, "on_train_batch_start", 9)]).code == -signal.SIGKILL
+    config = Path("runs/killed/config.yaml")
+    before = config.read_text()
+    assert before.count("EarlyStopping") == 1
+    assert fit("--ckpt_path", "last", *again).code == 0
+    assert config.read_text() == before.replace("name: killed", "name: null")
+    assert read_checkpoint("runs/killed/checkpoints/last.ckpt")["epoch"] == 3
 
 
 @needs_fork
@@ -237,15 +251,17 @@ def two(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
     path = [str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")]
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     monkeypatch.setenv("MPLBACKEND", "agg")
-    command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.train", "fit", *TRAINING, *COSINE]
-    return [*command, "--config", "configs/strategy/ddp.yaml", "--trainer.devices", "2"]
+    module = "{{ cookiecutter.project_slug }}.train"
+    spread = ["--config", "configs/strategy/ddp.yaml", "--trainer.devices", "2"]
+    return [sys.executable, "-m", module, "fit", *TRAINING, *COSINE, *spread]
 
 
-def run(command: list[str], name: str) -> tuple[int, str]:
+def run(command: list[str], name: str, *options: str) -> tuple[int, str]:
     """Run it in a process group of its own, of which no process may be left."""
-    record = ["--trainer.callbacks+=faults.Record", f"--trainer.callbacks.path={name}.txt"]
+    # The resumed run has the callbacks of the stopped one, unless told otherwise.
+    record = ["--trainer.callbacks=null", "--trainer.callbacks+=faults.Record", f"--trainer.callbacks.path={name}.txt"]
     with Path("child.log").open("w+") as log:
-        process = subprocess.Popen([*command, *record], stdout=log, stderr=log, start_new_session=True)
+        process = subprocess.Popen([*command, *record, *options], stdout=log, stderr=log, start_new_session=True)
         code = process.wait(timeout=300)
         time.sleep(5)  # for the other process to notice
         with pytest.raises(ProcessLookupError):
@@ -265,7 +281,7 @@ def signal_at(call: int, signum: int, rank: int) -> list[str]:
 def test_two_processes_stop_at_the_same_step_and_resume_exactly(two: list[str]) -> None:
     code, output = run([*two, "--name", "base"], "base")
     assert code == 0, output
-    code, output = run([*two, "--name", "stopped", *signal_at(10, signal.SIGTERM, rank=0)], "stopped")
+    code, output = run([*two, "--name", "stopped"], "stopped", *signal_at(10, signal.SIGTERM, rank=0))
     assert code == 143, output
     code, output = run([*two, "--ckpt_path", "last"], "stopped")
     assert code == 0, output

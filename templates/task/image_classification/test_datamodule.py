@@ -8,11 +8,11 @@ from typing import Any
 
 import pytest
 import torch
+from conftest import QUICK, read_checkpoint
 from examples import make_datamodule
 from PIL import Image
 from torchvision.transforms import v2
 
-from conftest import QUICK, read_checkpoint
 from lit_project import load_run
 from lit_project.data.images import read_image
 from lit_project.datamodule import LitDataModule

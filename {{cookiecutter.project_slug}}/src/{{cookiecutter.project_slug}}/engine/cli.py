@@ -146,7 +146,8 @@ class CLI(LightningCLI):
 
     - A shortened or misspelled option is an error; stock takes `--trainer.max_epoch` for `max_epochs`.
     - The command line wins over the config in `--ckpt_path`; stock drops `--model.lr 0.5`. What is not given on the
-      command line comes from the checkpoint: the model, the data and, for `fit`, the optimizer.
+      command line comes from the checkpoint: the model, the data and, for `fit`, the optimizer. A run that is resumed
+      also keeps the trainer of its config.yaml.
     - `--ckpt_path last` and `best` mean those of the newest run, in every subcommand.
     - `validate`, `test` and `predict` use the best checkpoint; stock uses an untrained model.
     - A checkpoint runs no code of its own; see `checkpoints.read`.
@@ -217,17 +218,22 @@ class CLI(LightningCLI):
             saved = self.checkpoint.config
             if subcommand != "fit":  # which alone needs the optimizer
                 saved = {section: settings for section, settings in saved.items() if section in checkpoints.BASES}
+        run = runs.name_of(self.root, self.checkpoint.path) if self.checkpoint and self.resumes else None
+        trainer_config = runs.trainer_config(self.root / run) if run else {}
         # As if it were the first --config: after the defaults, before everything that was typed. Keys keep their order,
         # since the order of columns is that of the model's inputs.
         try:
-            config = ["--config", yaml.safe_dump(saved, sort_keys=False, width=math.inf)] if saved else []
+            text = yaml.safe_dump(trainer_config | saved, sort_keys=False, width=math.inf)
         except yaml.YAMLError as error:
             raise InputError(f"{given.ckpt_path}: hyperparameters that are no plain values: {error}") from None
         position = argv.index(subcommand) + 1
+        config = ["--config", text] if saved or trainer_config else []
         with checkpoints.trusted_imports(saved):
             self.config = parser.parse_args([*argv[:position], *config, *argv[position:]])
         if self.checkpoint:
             self.config[subcommand].ckpt_path = str(self.checkpoint.path)
+        if self.resumes:
+            options.drop_repeated(self.config[subcommand].trainer)
         options.require_valid(self.config[subcommand])
 
     def _parse_ckpt_path(self) -> None:

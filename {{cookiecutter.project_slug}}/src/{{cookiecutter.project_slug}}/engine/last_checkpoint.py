@@ -37,7 +37,7 @@ class LastCheckpoint(Checkpoint):
             return
         if trainer.is_global_zero:
             sweep(folder / CHECKPOINTS)
-            require_space(folder / CHECKPOINTS, sum(value.nbytes for value in pl_module.state_dict().values()))
+            require_space(folder / CHECKPOINTS, sum(value.nbytes for value in pl_module.parameters()))
         self._path = folder / CHECKPOINTS / "last.ckpt"
         self._saved_step = trainer.global_step
         self._saved_at = time.monotonic()

@@ -53,6 +53,17 @@ def require_valid(options: Any) -> None:
         raise InputError("--lr_scheduler: has no effect without --optimizer; name that too")
 
 
+def drop_repeated(trainer: Any) -> None:
+    """Drop what a resumed run has twice: from its config.yaml, and since the same command was typed again.
+
+    Args:
+        trainer: The parsed options of the Trainer.
+    """
+    for name in ("callbacks", "logger", "plugins"):
+        if isinstance(trainer[name], list):
+            trainer[name] = [part for at, part in enumerate(trainer[name]) if part not in trainer[name][:at]]
+
+
 @contextmanager
 def largest_named(section: str, arguments: Mapping[str, Any], links: Iterable[str]) -> Iterator[None]:
     """Name the largest argument if what is made of the arguments does not fit into memory.

@@ -10,7 +10,9 @@ runs/<name>/
 
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
+import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
@@ -18,6 +20,8 @@ from .errors import InputError, listed
 from .metrics import MetricsCSV
 
 CHECKPOINTS = "checkpoints"
+# What a resumed run keeps of its config.yaml; the model, data and optimizer are in the checkpoint.
+TRAINER_SECTIONS = ("seed_everything", "trainer", "best_checkpoint", "last_checkpoint")
 
 
 def claim_name(root: Path, wanted: str | None) -> str:
@@ -60,6 +64,22 @@ def name_of(root: Path, checkpoint: Path) -> str | None:
     if folder.name == CHECKPOINTS and folder.parent.parent == root.resolve():
         return folder.parent.name
     return None
+
+
+def trainer_config(folder: Path) -> dict[str, Any]:
+    """Return what a run's config.yaml says of its trainer, empty if there is none.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
+    path = folder / "config.yaml"
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+        return {section: config[section] for section in TRAINER_SECTIONS if section in config}
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        raise InputError(f"{path}: not a config; restore it, or delete it to resume with configs/train.yaml") from None
 
 
 def folder_of(trainer: Trainer) -> Path | None:

@@ -1,6 +1,8 @@
 """A model and its data, written from scratch, that draw random numbers wherever they can."""
 
+import os
 import random
+import signal
 from collections.abc import Iterator
 from typing import Any
 
@@ -23,16 +25,25 @@ ROWS, SIZE = 28, 4
 
 
 class Noisy(Dataset[Any]):
-    """Rows with noise from every global generator."""
+    """Rows with noise from every global generator.
 
-    def __init__(self, rows: int = ROWS, noise: float = 0.1) -> None:
+    Args:
+        rows: Their number.
+        noise: Its factor.
+        deadly: The row whose loading kills the process, as the kernel does when memory is short.
+    """
+
+    def __init__(self, rows: int = ROWS, noise: float = 0.1, deadly: int = -1) -> None:
         self.noise = noise
+        self.deadly = deadly
         self.x = torch.randn(rows, 6, generator=torch.Generator().manual_seed(0))
 
     def __len__(self) -> int:
         return len(self.x)
 
     def __getitem__(self, row: int) -> tuple[Tensor, Tensor]:
+        if row == self.deadly:
+            os.kill(os.getpid(), signal.SIGKILL)
         noise = torch.randn(6) + random.random() + float(np.random.standard_normal())
         return self.x[row] + self.noise * noise, self.x[row].sum(0, keepdim=True)
 
@@ -80,6 +91,12 @@ class OwnData(LightningDataModule):
             return self._loader(Stream())
         if self.kind == "batch_sampler":
             return self._loader(Noisy(), batch_size=1, batch_sampler=BatchSampler(Lazy(), SIZE, drop_last=True))
+        if self.kind == "deadly":
+            return self._loader(Noisy(deadly=17), shuffle=True)
+        if self.kind == "sick":
+            sick = Noisy()
+            sick.x[17] = torch.nan
+            return self._loader(sick, shuffle=True)
         settings: dict[str, dict[str, Any]] = {
             "shuffle": {"shuffle": True},
             "generator": {"shuffle": True, "generator": torch.Generator().manual_seed(5)},

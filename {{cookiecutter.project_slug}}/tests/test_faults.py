@@ -18,8 +18,10 @@ import pytest
 import torch
 from conftest import QUICK, ROOT, error_line, read_checkpoint
 from faults import (
+    ACCUMULATE,
     TRAINING,
     BreakLoss,
+    RaiseAt,
     Record,
     SignalAt,
     fit,
@@ -62,6 +64,17 @@ def test_signal_saves_after_the_step_and_the_run_resumes_exactly(signum: int, co
     outcome = fit("--ckpt_path", "last", *options, callbacks=[(Record, "stopped.txt")])
     assert outcome.code == 0, outcome.output
     require_same("stopped", signum, at_most=0)
+
+
+@needs_fork
+@pytest.mark.parametrize("hook", ["on_before_backward", "on_train_batch_end"])
+def test_failed_step_is_done_again_when_the_run_is_resumed(hook: str, workdir: Path) -> None:
+    options = [*TRAINING, "--last_checkpoint.every_n_steps", "null", *COSINE]
+    train_base(*options)
+    outcome = fit("--name", "failed", *options, callbacks=[(Record, "failed.txt"), (RaiseAt, hook, 10)])
+    assert outcome.code == 1, outcome.output
+    assert fit("--ckpt_path", "last", *options, callbacks=[(Record, "failed.txt")]).code == 0
+    require_same("failed", hook, at_most=ACCUMULATE)
 
 
 @needs_fork
@@ -243,6 +256,21 @@ def test_model_and_data_from_scratch_resume_exactly(kind: str, workers: int, wor
     options = [*TRAINING, *OWN, "--data.kind", kind, "--data.workers", str(workers)]
     train_base(*options)
     assert train_with_kills([("on_before_optimizer_step", 3), ("on_train_batch_end", 6)], *options) == 2
+
+
+@needs_fork
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("kind", "message"),
+    [
+        ("deadly", "error: a process that loads data died, while loading row 17 of the training data; if memory is"),
+        ("sick", "of epoch 0, which holds values that are not finite in row 17 of the training data; lower the"),
+    ],
+)
+def test_data_from_scratch_that_end_a_run_are_named(kind: str, message: str, workdir: Path) -> None:
+    outcome = fit("--name", "broken", *TRAINING, *OWN, "--data.kind", kind, "--data.workers", "2")
+    assert outcome.code == 1, outcome.output
+    assert message in outcome.error
 
 
 @pytest.fixture

@@ -30,7 +30,7 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from . import checkpoints, console, options, runs
+from . import checkpoints, console, options, runs, workers
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
 from .durable import DurableCheckpointIO
@@ -321,8 +321,11 @@ class CLI(LightningCLI):
             super().instantiate_classes()
 
     def _run_subcommand(self, subcommand: str) -> None:
-        with self._no_folder_for_nothing(), self.logs.ending() if subcommand == "fit" else nullcontext():
-            super()._run_subcommand(subcommand)
+        try:
+            with self._no_folder_for_nothing(), self.logs.ending() if subcommand == "fit" else nullcontext():
+                super()._run_subcommand(subcommand)
+        finally:
+            workers.end_all()
         with suppress(OSError):
             (self.root / self.run_name).rmdir()  # if nothing was written, as under `fast_dev_run`
 

@@ -8,7 +8,6 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
-from .contract import NamesRows
 from .errors import InputError, listed
 from .replay import Replay
 
@@ -72,15 +71,12 @@ class Health(Callback):
     def _where(self, trainer: Trainer, batch: int) -> str:
         where = f"in batch {batch} of epoch {trainer.current_epoch}"
         rows = self.replay.rows_of(batch)
-        if rows is None:
+        if not rows:
             return where
         dataset = trainer.train_dataloader.dataset  # type: ignore[union-attr]
         sick = [row for row in rows if not _is_finite(dataset[row])]
-        datamodule = trainer.datamodule  # type: ignore[attr-defined]
-        known = isinstance(datamodule, NamesRows)
-        names = datamodule.name_rows(sick or rows) if known else [f"row {row}" for row in sick or rows]
         held = "which holds values that are not finite in" if sick else "with"
-        return f"{where}, {held} {listed(names)}{'' if known else ' of the training data, counted from 0'}"
+        return f"{where}, {held} {listed(self.replay.name_rows(sick or rows))}"
 
 
 _ADVICE = "lower the learning rate, or set --trainer.gradient_clip_val; saved checkpoints are from before"

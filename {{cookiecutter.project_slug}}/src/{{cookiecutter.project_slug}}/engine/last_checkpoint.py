@@ -3,6 +3,7 @@
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -29,6 +30,7 @@ class LastCheckpoint(Checkpoint):
         self.every_n_steps = every_n_steps
         self._path: Path | None = None  # as soon as training has started
         self._saved_step = 0
+        self._stepping_from = -1
         self._duration = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -46,12 +48,16 @@ class LastCheckpoint(Checkpoint):
         if self._is_due(trainer):
             self.save(trainer)
 
+    def on_before_optimizer_step(self, trainer: Trainer, *args: Any) -> None:
+        self._stepping_from = trainer.global_step
+
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        # One process of several may fail alone, and saving would wait for the others.
-        if trainer.world_size == 1 and not isinstance(exception, (NotFinite, Stopped)):
+        if self._stepping_from == trainer.global_step or isinstance(exception, (NotFinite, Stopped)):
+            return  # some parameters may have changed, and others not
+        if trainer.world_size == 1:  # one process of several may fail alone, and saving would wait for the others
             with suppress(InputError):  # such as a full disk; the exception is what matters
                 self.save(trainer)
 

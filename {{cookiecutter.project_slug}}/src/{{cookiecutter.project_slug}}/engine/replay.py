@@ -12,10 +12,6 @@ generator that they keep to themselves is not, except a sampler's or a DataLoade
 from __future__ import annotations
 
 import copy
-import multiprocessing
-import os
-import signal
-import threading
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count, islice
@@ -23,7 +19,6 @@ from typing import Any, NamedTuple
 
 import torch
 from lightning.fabric.utilities.data import sized_len
-from lightning.fabric.utilities.seed import pl_worker_init_function
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch.utils.data import (
     BatchSampler,
@@ -41,8 +36,9 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
-from . import epoch_metrics
-from .contract import NeverRandom
+from . import epoch_metrics, workers
+from .contract import NamesRows, NeverRandom
+from .errors import InputError, listed
 from .random_state import random_state, seed_anew, seed_of, seeded, set_random_state
 
 REPLAY = "replay"  # where a checkpoint keeps, for every process, what this module needs
@@ -54,6 +50,14 @@ DRAW_AT_START = (
     WeightedRandomSampler,
     DistributedSampler,
 )
+
+
+class Boundary(NamedTuple):
+    """The last step boundary without gradients: where a failed step begins anew."""
+
+    position: Position
+    global_step: int
+    random: torch.Tensor
 
 
 class Position(NamedTuple):
@@ -73,7 +77,9 @@ class Replay(Callback):
     seed: int
     resumed = Position(0, 0)
     _saved: dict[str, Any] | None = None  # of the checkpoint, until training has reached its first step boundary
-    _last_boundary: Position | None = None
+    _last_position: Position | None = None
+    _last_boundary: Boundary | None = None
+    _failed: Boundary | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -94,7 +100,7 @@ class Replay(Callback):
                 return ReplayLoader(loader, self)
             if isinstance(loader, DataLoader) and loader.generator is None:
                 loader.generator = torch.Generator()  # for the seed of its workers, instead of the training's
-                loader.worker_init_fn = partial(_start_worker, loader.worker_init_fn)
+                loader.worker_init_fn = partial(workers.start, loader.worker_init_fn)
             return loader
 
         strategy.process_dataloader = make_resumable
@@ -102,8 +108,8 @@ class Replay(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         own = {
             "seed": self.seed,
-            "position": tuple(self.position()),
-            "random": random_state(),
+            "position": tuple(self._failed.position if self._failed else self.position()),
+            "random": random_state() | ({"torch": self._failed.random} if self._failed else {}),
             "logged_steps": _logged_steps(trainer),
             "metrics": epoch_metrics.collect(trainer),
         }
@@ -112,6 +118,11 @@ class Replay(Callback):
             everyone = [None] * trainer.world_size
             torch.distributed.all_gather_object(everyone, own)
         checkpoint[REPLAY] = everyone
+        if self._failed:  # Lightning takes a step that failed in its last hook for done
+            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+            undone = progress["current"]["completed"] - self._failed.position.batches
+            for counts in (progress["current"], progress["total"]):
+                counts.update(dict.fromkeys(counts, counts["completed"] - undone))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         everyone = checkpoint.get(REPLAY, [])
@@ -140,6 +151,10 @@ class Replay(Callback):
         if trainer.state.fn == "fit":
             set_random_state(self._random_state)
 
+    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
+        if self._last_boundary and self._last_boundary.global_step == trainer.global_step:
+            self._failed = self._last_boundary
+
     def position(self) -> Position:
         """Return how far the training is."""
         progress = self.trainer.fit_loop.epoch_progress.current
@@ -150,9 +165,9 @@ class Replay(Callback):
     def at_boundary(self) -> None:
         """Restore the random numbers of a checkpoint, or let callbacks act."""
         position = self.position()
-        if position == self._last_boundary:
+        if position == self._last_position:
             return  # several dataloaders
-        self._last_boundary = position
+        self._last_position = position
         if self._saved is not None:
             set_random_state(self._saved["random"])
             self.trainer.fit_loop.epoch_loop._batches_that_stepped = self._saved["logged_steps"]
@@ -163,14 +178,20 @@ class Replay(Callback):
         else:
             for act in self._at_boundary:
                 act(self.trainer)
+        if not self.trainer.fit_loop._should_accumulate():
+            self._last_boundary = Boundary(position, self.trainer.global_step, torch.get_rng_state())
 
-    def rows_of(self, number: int) -> list[int] | None:
-        """Return the positions in the dataset of a batch of this epoch, or None if they are not known."""
+    def rows_of(self, number: int) -> list[int]:
+        """Return the positions in the dataset of a batch of this epoch, if they are known."""
         loader = self.trainer.train_dataloader
-        if not isinstance(loader, ReplayLoader) or loader.order is None:
-            return None
-        rows = next(islice(loader.order.rows(self.position().epoch, 0), number, None), None)
-        return rows if isinstance(rows, list) else None
+        return loader.rows_of(number) if isinstance(loader, ReplayLoader) else []
+
+    def name_rows(self, rows: list[int]) -> list[str]:
+        """Name rows of the training dataset as the datamodule does, or by their position."""
+        datamodule = self.trainer.datamodule  # type: ignore[attr-defined]
+        if isinstance(datamodule, NamesRows):
+            return datamodule.name_rows(rows)
+        return [f"row {row} of the training data" for row in rows]
 
 
 class ReplayLoader:
@@ -185,6 +206,7 @@ class ReplayLoader:
 
     order: Order | None = None  # of a DataLoader with a sampler
     draws = True  # random numbers, while a batch is loaded
+    loading: workers.Loading | None = None
 
     def __init__(self, loader: Any, replay: Replay) -> None:
         self.loader = self.inner = loader
@@ -193,15 +215,17 @@ class ReplayLoader:
             return
         self.inner = copy.copy(loader)
         settings: dict[str, Any] = vars(self.inner)  # a DataLoader refuses to have most of them set
-        settings["worker_init_fn"] = partial(_start_worker, loader.worker_init_fn)
+        settings["worker_init_fn"] = partial(workers.start, loader.worker_init_fn)
         if isinstance(loader.dataset, IterableDataset) or type(loader).__iter__ is not DataLoader.__iter__:
             return
         tensors = isinstance(loader.dataset, TensorDataset) and loader.collate_fn in (default_collate, default_convert)
         self.draws = not tensors and not isinstance(loader.dataset, NeverRandom)
+        self.loading = workers.Loading(loader.num_workers)
         kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
         settings[kind] = self.order = Order(getattr(loader, kind), loader.generator, replay, self.draws)
         if self.draws:
-            settings["dataset"] = _SeededDataset(loader.dataset, loader.collate_fn, batched=kind == "batch_sampler")
+            batched = kind == "batch_sampler"
+            settings["dataset"] = _SeededDataset(loader.dataset, loader.collate_fn, batched, self.loading)
             settings["collate_fn"] = _as_it_is
 
     def __getattr__(self, name: str) -> Any:
@@ -228,6 +252,20 @@ class ReplayLoader:
         if isinstance(self.inner, DataLoader):
             self.inner._iterator = value
 
+    def rows_of(self, number: int) -> list[int]:
+        """Return the positions in the dataset of a batch of this epoch, if they are known."""
+        if self.order is None:
+            return []
+        rows = next(islice(self.order.rows(self.order.epoch, self.order.cycle), number, None), None)
+        return rows if isinstance(rows, list) else []
+
+    def _name_fatal_rows(self, dead: list[int]) -> str:
+        """Say what workers were loading when they died, if it is known."""
+        places = [self.loading.place(worker) for worker in dead] if self.loading else []
+        found = [(self.rows_of(batch), position) for batch, position in places if batch >= 0]
+        rows = [row for rows, position in found for row in (rows if position < 0 else rows[position : position + 1])]
+        return f", while loading {listed(self.replay.name_rows(rows))}" if rows else ""
+
     def __iter__(self) -> Iterator[Any]:
         # A generator: Lightning makes it early, but it starts when the first batch is due.
         replay = self.replay
@@ -239,6 +277,7 @@ class ReplayLoader:
             self.order.start_at(epoch, cycle, start)
         with seeded(*key):
             iterator = iter(self.inner)
+        workers.report_death_to_loader()
         if self.order is None:
             for number in range(start):
                 with seeded(*key, number):
@@ -255,12 +294,19 @@ class ReplayLoader:
                         seed_anew(*key, number)
             except StopIteration:
                 return
+            except Exception as error:
+                if dead := workers.dead(iterator):
+                    what = self._name_fatal_rows(dead)
+                    advice = "if memory is short, use fewer workers or smaller batches"
+                    raise InputError(f"a process that loads data died{what}; {advice}") from error
+                raise
             yield batch
 
 
 class _Due(NamedTuple):
-    """What to load, and the seed to load it with."""
+    """A batch to load: its number, its rows, and the seed to load it with."""
 
+    number: int
     rows: Any
     seed: int
 
@@ -299,7 +345,7 @@ class Order(Sampler[Any]):
                 yield rows
             else:
                 rank = self.replay.trainer.global_rank
-                yield _Due(rows, seed_of(self.replay.seed, epoch, cycle, number, rank))
+                yield _Due(number, rows, seed_of(self.replay.seed, epoch, cycle, number, rank))
 
     def rows(self, epoch: int, cycle: int) -> Iterator[Any]:
         """Yield what the sampler yields in an epoch."""
@@ -325,12 +371,14 @@ class _SeededDataset(Dataset[Any]):
         dataset: A dataset.
         collate_fn: Joins rows to a batch.
         batched: Whether the sampler yields batches of rows, or a single key for a whole batch.
+        loading: Where workers note what they load.
     """
 
-    def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], batched: bool) -> None:
+    def __init__(self, dataset: Any, collate_fn: Callable[[Any], Any], batched: bool, loading: workers.Loading) -> None:
         self.dataset = dataset
         self.collate_fn = collate_fn
         self.batched = batched
+        self.loading = loading
 
     def __len__(self) -> int:
         return len(self.dataset)
@@ -340,12 +388,19 @@ class _SeededDataset(Dataset[Any]):
 
     def __getitem__(self, due: _Due) -> Any:
         with seeded(due.seed):
-            return self.collate_fn(self._load(due.rows))
+            return self.collate_fn(self._load(due.number, due.rows))
 
-    def _load(self, rows: Any) -> Any:
-        if self.batched and hasattr(self.dataset, "__getitems__"):
+    def _load(self, number: int, rows: Any) -> Any:
+        self.loading.note(number)
+        if not self.batched:
+            return self._get(self.dataset.__getitem__, rows)
+        if hasattr(self.dataset, "__getitems__"):
             return self._get(self.dataset.__getitems__, rows)
-        return [self._get(self.dataset.__getitem__, row) for row in rows] if self.batched else self.dataset[rows]
+        items = []
+        for position, row in enumerate(rows):
+            self.loading.note(number, position)
+            items.append(self._get(self.dataset.__getitem__, row))
+        return items
 
     def _get(self, get: Callable[[Any], Any], row: Any) -> Any:
         try:
@@ -357,24 +412,6 @@ class _SeededDataset(Dataset[Any]):
 
 def _as_it_is(batch: Any) -> Any:
     return batch
-
-
-def _start_worker(start: Callable[[int], None] | None, worker: int) -> None:
-    """Leave signals to the training process, which ends its workers, and end with it if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
-    threading.Thread(target=_end_with_parent, daemon=True).start()
-    if start is None:
-        pl_worker_init_function(worker, int(os.environ.get("LOCAL_RANK", 0)))
-    else:
-        start(worker)
-
-
-def _end_with_parent() -> None:
-    """Exit once the training process is gone; PyTorch notices that only for workers that were forked from it."""
-    if parent := multiprocessing.parent_process():
-        parent.join()
-        os._exit(1)
 
 
 def _logged_steps(trainer: Trainer) -> int:

@@ -19,6 +19,7 @@ import torch
 from conftest import QUICK, ROOT, error_line, read_checkpoint
 from faults import (
     ACCUMULATE,
+    INTERVAL,
     TRAINING,
     BreakLoss,
     RaiseAt,
@@ -306,7 +307,7 @@ def signal_at(call: int, signum: int, rank: int) -> list[str]:
 
 @needs_fork
 @pytest.mark.slow
-def test_two_processes_stop_at_the_same_step_and_resume_exactly(two: list[str]) -> None:
+def test_two_processes_that_are_stopped_or_killed_resume_exactly(two: list[str]) -> None:
     code, output = run([*two, "--name", "base"], "base")
     assert code == 0, output
     code, output = run([*two, "--name", "stopped"], "stopped", *signal_at(10, signal.SIGTERM, rank=0))
@@ -314,3 +315,11 @@ def test_two_processes_stop_at_the_same_step_and_resume_exactly(two: list[str]) 
     code, output = run([*two, "--ckpt_path", "last"], "stopped")
     assert code == 0, output
     require_same("stopped", "SIGTERM", at_most=0)
+
+    code, output = run([*two, "--name", "killed"], "killed", *signal_at(6, signal.SIGKILL, rank=1))
+    assert code != 0, output
+    code, output = run([*two, "--ckpt_path", "last"], "killed", *signal_at(7, signal.SIGKILL, rank=0))
+    assert code != 0, output
+    code, output = run([*two, "--ckpt_path", "last"], "killed")
+    assert code == 0, output
+    require_same("killed", "SIGKILL", at_most=2 * INTERVAL * ACCUMULATE)

@@ -123,10 +123,13 @@ def as_option_error(error: BaseException) -> str | None:
         "raise"
     )
     if option and (deliberate or isinstance(error, MisconfigurationException)):
+        given = _given(frames, section, option[1])
+        if section == "best_checkpoint" and str(given) not in message:
+            return message  # about another ModelCheckpoint
         if logged := LOGGED.search(message):
             names = re.findall("'(.+?)'", logged[1])
             message = f"no such metric; there are {listed(names, most=50)}"
-        return f"--{section}.{option[1]}{_given(frames, section, option[1])}: {message}"
+        return f"--{section}.{option[1]} {given}: {message}"
     caller = frames[-len(below) - 1].f_globals["__name__"] if len(below) < len(frames) else __name__
     if caller.rpartition(".")[0] != __name__.rpartition(".")[0]:
         return None
@@ -171,13 +174,13 @@ def _in_words(expected: str) -> str:
     return next((words for kind, words in EXPECTED.items() if re.search(rf"\b{kind}\b", expected)), expected)
 
 
-def _given(frames: Sequence[FrameType], section: str, name: str) -> str:
-    """Return a blank and the value of an option, if the command line is among the frames."""
+def _given(frames: Sequence[FrameType], section: str, name: str) -> Any:
+    """Return the value of an option, from the command line among the frames."""
     for frame in frames:
         cli = frame.f_locals.get("self")
-        if isinstance(cli, LightningCLI) and cli.subcommand:
-            return f" {cli.config[cli.subcommand][section][name]}"
-    return ""
+        if isinstance(cli, LightningCLI):
+            return cli.config[cli.config.subcommand][section][name]
+    return None
 
 
 def _package(frame: FrameType) -> str:

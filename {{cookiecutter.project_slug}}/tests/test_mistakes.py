@@ -39,11 +39,7 @@ def test_mistake_gets_one_line_and_leaves_no_run(
         *MISTAKES,
         ("--model.lr -1", "--model.lr -1.0: must be 0 or more"),
         ("--model.lr .nan", "--model.lr nan: must be 0 or more"),
-        ("--model.lr high", "--model.lr high: must be a number"),
         ("--model.warmup 2", "--model.warmup 2.0: must be from 0 to 1"),
-        ("--model.schedule abc", "--model.schedule abc: must be constant or cosine"),
-        ("--model Abc", "--model Abc: must be the name of a class"),
-        ("--data.batch_size -1", "--data.batch_size -1: must be above 0"),
         ("--seed_everything -5", "--seed_everything -5: must be from 0 to 4294967295"),
         ("--seed_everything 99999999999", "--seed_everything 99999999999: must be from 0 to 4294967295"),
         (f"--name {'n' * 300}", "n…: File name too long"),
@@ -61,11 +57,8 @@ def test_mistake_gets_one_line_and_leaves_no_run(
         ("--trainer.accumulate_grad_batches 0", "--trainer.accumulate_grad_batches 0: must be 1 or more"),
         ("--trainer.gradient_clip_val -1", "--trainer.gradient_clip_val -1: must be 0 or more"),
         ("--trainer.limit_train_batches 2.5", "--trainer.limit_train_batches 2.5: "),
-        ("--trainer.val_check_interval 0", "--trainer.val_check_interval 0: must be above 0"),
         ("--trainer.val_check_interval 1000", "--trainer.val_check_interval 1000: "),
-        ("--best_checkpoint.mode abc", "--best_checkpoint.mode abc: `mode` can be min, max"),
         ("--last_checkpoint.every_n_minutes -1", "--last_checkpoint.every_n_minutes -1.0: must be 0 or more"),
-        ("--last_checkpoint.every_n_steps 0", "--last_checkpoint.every_n_steps 0: must be 1 or more"),
         ("--config configs/callbacks/compile.yaml --trainer.callbacks.backend abc", "backend abc: no such backend"),
     ],
 )
@@ -79,12 +72,9 @@ def test_option_and_value_are_named(
     assert not list(Path(".").glob("runs/*"))
 
 
-@pytest.mark.parametrize("subcommand", ["fit", "test", "predict"])
-def test_other_layers_leave_the_run_as_it_is(
-    subcommand: str, trained: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_other_layers_leave_the_run_as_it_is(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = _contents(trained)
-    line = error_line([subcommand, "--ckpt_path", "last", *QUICK, OTHER_LAYERS], capsys)
+    line = error_line(["fit", "--ckpt_path", "last", *QUICK, OTHER_LAYERS], capsys)
     assert f"--ckpt_path {trained}/checkpoints/last.ckpt does not fit the model: " in line
     assert list(Path("runs").iterdir()) == [trained]
     assert _contents(trained) == before

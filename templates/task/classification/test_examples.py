@@ -11,8 +11,7 @@ from lit_project.module import LitModel
 OTHER_LAYERS = "--model.hidden=[4]"  # the weights of another model do not fit
 TARGETS: list[Any] = ["flat", "house"] * 10  # of a small table
 MISTAKES = [  # options of this task, and what their error says
-    ("--model.hidden [-1]", "--model.hidden [-1]: must be above 0"),
-    ("--model.hidden [0]", "--model.hidden [0]: must be above 0"),
+    ("--model.hidden [8,-1]", "--model.hidden [8, -1]: must be above 0"),
     ("--model.dropout 2", "--model.dropout 2.0: must be from 0 to 1"),
     ("--model.weight_decay -1", "--model.weight_decay -1.0: must be 0 or more"),
     ("--data.categorical [absent]", "--data.categorical absent: the breast cancer study has no column 'absent'"),

@@ -11,12 +11,9 @@ from lit_project.module import LitModel
 OTHER_LAYERS = "--model.width=16"  # the weights of another model do not fit
 MISTAKES = [  # options of this task, and what their error says
     ("--model.width 0", "--model.width 0: must be above 0"),
-    ("--model.depth 0", "--model.depth 0: must be above 0"),
-    ("--model.network absent", "--model.network absent: unknown; there are residual"),
     ("--model.weight_decay -1", "--model.weight_decay -1.0: must be 0 or more"),
     ("--data.num_workers -1", "--data.num_workers -1: must be 0 or more"),
     ("--data.std [0]", "--data.std [0.0]: must be above 0"),
-    ("--data.std []", "--data.std []: holds 0 numbers; give it 1"),
     ("--data.image_size 0", "--data.image_size 0: must be from 1 to"),
 ]
 

@@ -11,8 +11,7 @@ from lit_project.module import LitModel
 OTHER_LAYERS = "--model.hidden=[4]"  # the weights of another model do not fit
 TARGETS: list[Any] = list(range(20))  # of a small table
 MISTAKES = [  # options of this task, and what their error says
-    ("--model.hidden [-1]", "--model.hidden [-1]: must be above 0"),
-    ("--model.hidden [0]", "--model.hidden [0]: must be above 0"),
+    ("--model.hidden [8,-1]", "--model.hidden [8, -1]: must be above 0"),
     ("--data.categorical [absent]", "--data.categorical absent: the diabetes study has no column 'absent'"),
     ("--data.features []", "--data.features []: name a column"),
     ("--data.num_workers -1", "--data.num_workers: no such option"),

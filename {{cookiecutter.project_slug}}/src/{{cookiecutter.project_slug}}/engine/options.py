@@ -161,8 +161,8 @@ def as_parser_error(message: str, argv: Sequence[str]) -> str:
     lines = [line for line in dict.fromkeys(lines) if line and not line.startswith(NOISE)]
     if (value := re.search(r"(?:Given|Got) value: (.*)", message)) is None:
         return f"{option}: {' '.join(lines)} (--help lists the options)"
-    if any(not line.startswith("Expected a") for line in lines):
-        return f"{option} {value[1]}: {' '.join(lines)} (--help lists the options)"
+    if not lines or any(not line.startswith("Expected a") for line in lines):
+        return f"{option} {value[1]}: {' '.join(lines) or 'not valid'} (--help lists the options)"
     expected = [line.partition(". Got value: ")[0] for line in lines]
     choices = [choice for text in expected if "Literal" in text for choice in re.findall(r"'(.*?)'", text)]
     kinds = choices or [_in_words(text) for text in expected]
@@ -178,7 +178,7 @@ def _given(frames: Sequence[FrameType], section: str, name: str) -> Any:
     """Return the value of an option, from the command line among the frames."""
     for frame in frames:
         cli = frame.f_locals.get("self")
-        if isinstance(cli, LightningCLI):
+        if isinstance(cli, LightningCLI) and "config" in vars(cli):
             return cli.config[cli.config.subcommand][section][name]
     return None
 

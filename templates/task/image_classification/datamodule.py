@@ -121,7 +121,8 @@ class LitDataModule(LightningDataModule):
         """Read every image once, to see that it can be read, and number its class."""
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, self.in_channels):
-                raise InputError(f"--data.{name} holds {len(values)} numbers; give it 1, or {self.in_channels}")
+                right = "1" if self.in_channels == 1 else f"1, or {self.in_channels}"
+                raise InputError(f"--data.{name} {values}: holds {len(values)} numbers; give it {right}")
         if stage == "predict":
             self.names = self._readable(list(self.found))
             return

@@ -9,6 +9,13 @@ from lit_project.datamodule import LitDataModule
 from lit_project.module import LitModel
 
 OTHER_LAYERS = "--model.width=16"  # the weights of another model do not fit
+MISTAKES = [  # options of this task, and what their error says
+    ("--model.width 0", "--model.width 0: must be above 0"),
+    ("--model.weight_decay -1", "--model.weight_decay -1.0: must be 0 or more"),
+    ("--data.num_workers -1", "--data.num_workers -1: must be 0 or more"),
+    ("--data.std [0]", "--data.std [0.0]: must be above 0"),
+    ("--data.image_size 0", "--data.image_size 0: must be from 1 to"),
+]
 
 
 def make_model(lr: float = 0.01) -> LitModel:

@@ -4,7 +4,6 @@ import errno
 import inspect
 import math
 import os
-import re
 import shutil
 import signal
 import sys
@@ -76,14 +75,10 @@ jsonargparse._typehints.discard_init_args_on_class_path_change = _drop_init_args
 class Parser(LightningArgumentParser):
     """Lightning's parser, which says in one line what is wrong with an option."""
 
+    argv: Sequence[str] = ()  # the command line, for all parsers of subcommands and classes
+
     def error(self, message: str, *args: Any, **kwargs: Any) -> NoReturn:
-        noise = ("Does not validate", "Subtypes:", "Errors:", "Expected a <class 'NoneType'>", "Given value")
-        lines = dict.fromkeys(line.strip().removeprefix("- ") for line in str(message).splitlines())
-        text = " ".join(line for line in lines if line and not line.startswith(noise))
-        # jsonargparse also tried to read the value as the path of a config.
-        clear = re.sub(r"Expected a path but (\S+) either not accessible or invalid", r"\1:", text)
-        clear = clear.replace("Does not validate against any of the Union subtypes ", "")
-        self.exit(2, f"error: {clear} (--help lists the options)\n")
+        self.exit(2, f"error: {options.as_parser_error(str(message), self.argv)}\n")
 
 
 class RunConfig(SaveConfigCallback):
@@ -196,7 +191,7 @@ class CLI(LightningCLI):
 
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         argv: list[str] = sys.argv[1:] if args is None else list(args)
-        self.argv = argv
+        self.argv = Parser.argv = argv
         # First parse only what locates the checkpoint: its config may name a different model and datamodule.
         kept, dropped = _split_options(argv, ("--print_config", "--model", "--data"))
         for option, value in dropped:

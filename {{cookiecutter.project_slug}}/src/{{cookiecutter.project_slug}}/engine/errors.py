@@ -49,7 +49,7 @@ def require_between(part: str, low: float, high: float | None, **settings: float
         InputError: If a value is outside.
     """
     for name, value in settings.items():
-        if value is None or value < low or (high is not None and value > high):
+        if value is None or not low <= value or (high is not None and value > high):  # not: NaN is no number either
             limits = f"{low} or more" if high is None else f"from {low} to {high}"
             raise InputError(f"--{part}.{name} {value}: must be {limits}")
 
@@ -66,6 +66,8 @@ def make_folder(folder: Path, option: str) -> None:
     """
     try:
         folder.mkdir(parents=True, exist_ok=True)
+    except FileExistsError:
+        raise InputError(f"{option} {folder}: is a file; name a folder") from None
     except OSError as error:
         raise InputError(f"{option} {folder}: {error.strerror}; name a folder that can be written") from None
     if not os.access(folder, os.W_OK):

@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from examples import OTHER_LAYERS
 from faults import TRAINING, BreakLoss, SignalAt, fit, read_metrics
 from lightning.pytorch import Callback
 from wandb.proto import wandb_internal_pb2
@@ -26,24 +25,31 @@ LOGGERS = {
 
 
 class Crash(Callback):
-    """Fail within a step."""
+    """Fail at a call of a hook, counted from 1."""
 
-    def __init__(self, call: int) -> None:
+    def __init__(self, hook: str, call: int) -> None:
+        self.calls = 0
         self.call = call
+        setattr(self, hook, self._act)
 
-    def on_train_batch_end(self, *args: Any) -> None:
-        self.call -= 1
-        if not self.call:
+    def _act(self, *args: Any) -> None:
+        self.calls += 1
+        if self.calls == self.call:
             raise RuntimeError("broken on purpose")
 
 
-def train(name: str, *args: str, callbacks: Sequence[tuple[Any, ...]] = ()) -> None:
-    """Train, and print the exit code, the status in MLflow, and the id and exit code of every session in wandb."""
+def train(name: str, *args: str, callbacks: Sequence[tuple[Any, ...]] = ()) -> str:
+    """Train, and print the exit code, the status in MLflow, and the id and exit code of every session in wandb.
+
+    Returns:
+        What the training printed.
+    """
     outcome = fit(*args, *TRAINING, "--config", "loggers.yaml", callbacks=callbacks)
     with closing(sqlite3.connect("runs/mlflow.db")) as database:
         mlflow = dict(database.execute("SELECT run_uuid, status FROM runs WHERE name = ?", [name]))
     wandb = sorted(Path("runs/wandb").glob("offline-run-*/run-*.wandb"))
     print(json.dumps([outcome.code, mlflow, [[path.stem, exit_code(path)] for path in wandb]]))
+    return outcome.output
 
 
 def exit_code(path: Path) -> int | None:
@@ -75,10 +81,11 @@ if __name__ == "__main__":
     Path("loggers.yaml").write_text(yaml.safe_dump({"trainer": {"log_every_n_steps": 1, "logger": logger}}))
     train("base", "--name", "base")
     resume = ["resumed", "--ckpt_path", "last"]
-    train("resumed", "--name", "resumed", callbacks=[(Crash, 6)])
+    train("resumed", "--name", "resumed", callbacks=[(Crash, "on_train_batch_end", 6)])
     train(*resume, callbacks=[(SignalAt, "on_train_batch_start", 5, signal.SIGTERM)])
-    train(*resume, OTHER_LAYERS)
+    train(*resume, callbacks=[(Crash, "on_load_checkpoint", 1)])  # a resume that fails before it trains
     train(*resume, callbacks=[(SignalAt, "on_before_optimizer_step", 3)])
-    train(*resume, "--model.lr", "0.5", callbacks=[(BreakLoss, 7)])  # before a validation
+    output = train(*resume, "--model.lr", "0.5", callbacks=[(BreakLoss, 7)])  # before a validation
+    assert "step 7: the training loss is nan" in output, output
     train(*resume)
     assert read_metrics("resumed") == read_metrics("base")

@@ -59,7 +59,7 @@ ALWAYS = {
     "src/seed/module.py",
     "src/seed/report.py",
     "src/seed/train.py",
-    *(f"tests/{name}.py" for name in ("faults", "own", "test_faults")),
+    *(f"tests/{name}.py" for name in ("faults", "own", "test_faults", "test_logs")),
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints")),
     *(f"tests/{name}.py" for name in ("test_compare", "test_configs", "test_data", "test_datamodule", "test_learning")),
     *(f"tests/{name}.py" for name in ("test_mistakes", "test_module", "test_provenance", "test_report", "test_train")),

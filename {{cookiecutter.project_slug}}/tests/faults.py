@@ -88,25 +88,6 @@ class SignalAt(Callback):
         self.trainer = trainer
 
 
-class RaiseAt(Callback):
-    """Fail as a bug does.
-
-    Args:
-        hook: A hook of Lightning.
-        call: Which call of it, counted from 1.
-    """
-
-    def __init__(self, hook: str, call: int) -> None:
-        self.calls = 0
-
-        def act(*args: Any) -> None:
-            self.calls += 1
-            if self.calls == call:
-                raise RuntimeError("broken on purpose")
-
-        setattr(self, hook, act)
-
-
 class BreakLoss(Callback):
     """Make one loss, and so all gradients, not a number.
 

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -22,7 +23,6 @@ from faults import (
     INTERVAL,
     TRAINING,
     BreakLoss,
-    RaiseAt,
     Record,
     SignalAt,
     fit,
@@ -32,10 +32,14 @@ from faults import (
     train_base,
     train_with_kills,
 )
+from lightning.pytorch import Callback
+from own import SIZE, Noisy
 
-from {{ cookiecutter.project_slug }}.train import main
+from {{ cookiecutter.project_slug }}.engine.cli import run_cli
+from {{ cookiecutter.project_slug }}.train import FACTS, main
 
 COSINE = ["--model.schedule", "cosine"]
+OWN = ["--model", "own.OwnModel", "--data", "own.OwnData"]
 STRICT = ["--config", "configs/callbacks/early_stopping.yaml", "--trainer.gradient_clip_val", "1"]
 RESUME = ["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2"]
 
@@ -68,17 +72,6 @@ def test_signal_saves_after_the_step_and_the_run_resumes_exactly(signum: int, co
 
 
 @needs_fork
-@pytest.mark.parametrize("hook", ["on_before_backward", "on_train_batch_end"])
-def test_failed_step_is_done_again_when_the_run_is_resumed(hook: str, workdir: Path) -> None:
-    options = [*TRAINING, "--last_checkpoint.every_n_steps", "null", *COSINE]
-    train_base(*options)
-    outcome = fit("--name", "failed", *options, callbacks=[(Record, "failed.txt"), (RaiseAt, hook, 10)])
-    assert outcome.code == 1, outcome.output
-    assert fit("--ckpt_path", "last", *options, callbacks=[(Record, "failed.txt")]).code == 0
-    require_same("failed", hook, at_most=ACCUMULATE)
-
-
-@needs_fork
 @pytest.mark.parametrize("again", [[], [*TRAINING, *STRICT]], ids=["nothing", "the same command"])
 def test_resumed_run_keeps_its_options_whatever_is_typed_again(again: list[str], workdir: Path) -> None:
     options = [*TRAINING, *STRICT]
@@ -98,6 +91,57 @@ def test_second_signal_exits_at_once(signum: int, code: int, workdir: Path) -> N
     assert fit("--name", "stopped", *QUICK, callbacks=[(Record, "stopped.txt"), stop]).code == code
     assert len(read_losses("stopped.txt")) == 2
     assert not Path("runs/stopped/checkpoints/last.ckpt").exists()
+
+
+class Crash(Callback):
+    """Fail at a call of a hook, counted from 1."""
+
+    def __init__(self, hook: str, call: int) -> None:
+        self.calls = 0
+        self.call = call
+        setattr(self, hook, self._act)
+
+    def _act(self, *args: Any) -> None:
+        self.calls += 1
+        if self.calls == self.call:
+            raise RuntimeError("broken on purpose")
+
+
+CRASHES = [
+    ("on_before_backward", 6),
+    ("on_train_batch_end", 1),
+    ("on_validation_start", 1),
+    ("on_train_epoch_start", 2),
+]  # each counted anew
+
+
+def test_run_that_crashes_within_a_step_is_resumed_exactly(workdir: Path) -> None:
+    def train(name: str, *args: str, callbacks: Sequence[Callback] = ()) -> None:
+        run_cli(["fit", *args, *TRAINING, *COSINE], facts=FACTS, callbacks=[Record(f"{name}.txt"), *callbacks])
+
+    train("base", "--name", "base")
+    start = ["--name", "crashed"]
+    for crash in CRASHES:
+        with pytest.raises(RuntimeError, match="broken on purpose"):
+            train("crashed", *start, callbacks=[Crash(*crash)])
+        start = ["--ckpt_path", "last"]
+    train("crashed", *start)
+    require_same("crashed", CRASHES, at_most=INTERVAL * ACCUMULATE * len(CRASHES))
+
+
+def test_run_that_cannot_load_a_row_is_resumed_at_its_batch(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    load = Noisy.__getitem__
+    rows = iter(range(100))
+
+    def fail(data: Noisy, row: int) -> Any:
+        if next(rows) == 3 * SIZE + 1:
+            raise RuntimeError("broken on purpose")
+        return load(data, row)
+
+    monkeypatch.setattr(Noisy, "__getitem__", fail)
+    with pytest.raises(RuntimeError, match="broken on purpose"):
+        main(["fit", "--name", "first", *QUICK, *OWN, "--trainer.num_sanity_val_steps", "0"])
+    assert read_checkpoint("runs/first/checkpoints/last.ckpt")["global_step"] == 3
 
 
 def truncate(path: Path) -> None:
@@ -247,7 +291,6 @@ def test_run_killed_while_saving_keeps_the_checkpoint_before(workdir: Path) -> N
 
 
 KINDS = ["shuffle", "generator", "weighted", "lazy", "batch_sampler", "mixup", "stream", "two"]
-OWN = ["--model", "own.OwnModel", "--data", "own.OwnData"]
 
 
 @needs_fork

@@ -80,12 +80,12 @@ def test_other_layers_leave_the_run_as_it_is(trained: Path, capsys: pytest.Captu
     assert _contents(trained) == before
 
 
-def test_unknown_monitor_ends_the_first_epoch_and_keeps_it(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unknown_monitor_ends_the_first_epoch(workdir: Path, capsys: pytest.CaptureFixture[str]) -> None:
     short = ["--name", "first", *QUICK, "--trainer.limit_train_batches", "2", "--best_checkpoint.monitor"]
     line = error_line(["fit", *short, "absent"], capsys)
     assert "--best_checkpoint.monitor absent: no such metric; there are" in line
     assert {"train_loss", "val_loss"} <= set(line.replace(",", "").split())
-    assert Path("runs/first/checkpoints/last.ckpt").exists()
+    assert not Path("runs/first").exists()  # nothing was worth a checkpoint yet
 
 
 def _contents(folder: Path) -> dict[Path, bytes]:

@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
@@ -13,7 +12,6 @@ import yaml
 from conftest import FIRST, QUICK, SHORT, read_checkpoint, read_column
 
 from {{ cookiecutter.project_slug }} import load_run
-from {{ cookiecutter.project_slug }}.module import LitModel
 from {{ cookiecutter.project_slug }}.train import main
 
 
@@ -90,21 +88,6 @@ def test_gradients_are_accumulated_and_clipped(workdir: Path) -> None:
     assert read_checkpoint("runs/clipped/checkpoints/last.ckpt")["global_step"] == 2
     change = (_weights("runs/clipped") - _weights("runs/untrained")).norm().item()
     assert 0.0005 < change < 0.0021  # two steps of at most 0.001
-
-
-def test_crash_leaves_a_checkpoint_to_resume_from(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def crash(model: LitModel, outputs: Any, batch: Any, batch_idx: int) -> None:
-        if batch_idx == 3:
-            raise RuntimeError("broken on purpose")
-
-    with monkeypatch.context() as patch:
-        patch.setattr(LitModel, "on_train_batch_end", crash)
-        with pytest.raises(RuntimeError, match="broken on purpose"):
-            main(["fit", "--name", "first", *QUICK])
-    assert read_checkpoint("runs/first/checkpoints/last.ckpt")["global_step"] == 4
-    main(["fit", "--ckpt_path", "last", *QUICK])
-    assert read_column("runs/first/metrics.csv", "step")[-1] == 5  # of the steps 0 to 5
-    assert read_checkpoint("runs/first/checkpoints/last.ckpt")["global_step"] == 6
 
 
 def test_no_run_is_overwritten(trained: Path) -> None:

@@ -40,6 +40,9 @@ class Health(Callback):
         if self._losses and (self._losses[0][2].device.type == "cpu" or len(self._losses) >= LOOK_EVERY):
             self._look(trainer)
 
+    def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._look(trainer)  # MLflow would keep the metrics of a broken model beside those of the resumed run
+
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._look(trainer)  # batch numbers start anew
 

@@ -3,7 +3,6 @@
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Checkpoint
@@ -18,7 +17,9 @@ SHARE = 50  # saving takes at most one in this many seconds
 
 
 class LastCheckpoint(Checkpoint):
-    """Save last.ckpt at a step boundary, and when training ends or fails.
+    """Save last.ckpt at a step boundary, and when training ends, or fails there, as where a row cannot be loaded.
+
+    Where it fails within a step, the checkpoint before is the one that can be resumed exactly.
 
     Args:
         every_n_minutes: Minutes between two saves; more where saving would take over 2 % of the time.
@@ -29,8 +30,8 @@ class LastCheckpoint(Checkpoint):
         self.every_n_minutes = every_n_minutes
         self.every_n_steps = every_n_steps
         self._path: Path | None = None  # as soon as training has started
+        self._boundary: int | None = None  # batches that were begun at the last step boundary without open gradients
         self._saved_step = 0
-        self._stepping_from = -1
         self._duration = 0.0
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -45,18 +46,16 @@ class LastCheckpoint(Checkpoint):
         self._saved_at = time.monotonic()
 
     def on_step_boundary(self, trainer: Trainer) -> None:
+        self._boundary = None if trainer.fit_loop._should_accumulate() else _batches(trainer)
         if self._is_due(trainer):
             self.save(trainer)
-
-    def on_before_optimizer_step(self, trainer: Trainer, *args: Any) -> None:
-        self._stepping_from = trainer.global_step
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.save(trainer)
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self._stepping_from == trainer.global_step or isinstance(exception, (NotFinite, Stopped)):
-            return  # some parameters may have changed, and others not
+        if self._boundary != _batches(trainer) or isinstance(exception, (NotFinite, Stopped)):
+            return
         if trainer.world_size == 1:  # one process of several may fail alone, and saving would wait for the others
             with suppress(InputError):  # such as a full disk; the exception is what matters
                 self.save(trainer)
@@ -72,8 +71,8 @@ class LastCheckpoint(Checkpoint):
         self._saved_step = trainer.global_step
 
     def _is_due(self, trainer: Trainer) -> bool:
-        if self._path is None or trainer.global_step == self._saved_step or trainer.fit_loop._should_accumulate():
-            return False  # gradients are in no checkpoint
+        if self._path is None or trainer.global_step == self._saved_step or self._boundary is None:
+            return False
         if self.every_n_steps and trainer.global_step - self._saved_step >= self.every_n_steps:
             return True
         if self.every_n_minutes is None:
@@ -84,3 +83,8 @@ class LastCheckpoint(Checkpoint):
         if trainer.fit_loop.epoch_loop.batch_progress.current.ready % AGREE_EVERY:
             return False
         return trainer.strategy.reduce_boolean_decision(waited, all=False)
+
+
+def _batches(trainer: Trainer) -> int:
+    begun: int = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+    return begun

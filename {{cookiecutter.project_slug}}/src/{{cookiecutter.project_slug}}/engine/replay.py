@@ -52,14 +52,6 @@ DRAW_AT_START = (
 )
 
 
-class Boundary(NamedTuple):
-    """The last step boundary without gradients: where a failed step begins anew."""
-
-    position: Position
-    global_step: int
-    random: torch.Tensor
-
-
 class Position(NamedTuple):
     """How far the training is: complete epochs, and complete batches of the next one."""
 
@@ -77,9 +69,7 @@ class Replay(Callback):
     seed: int
     resumed = Position(0, 0)
     _saved: dict[str, Any] | None = None  # of the checkpoint, until training has reached its first step boundary
-    _last_position: Position | None = None
-    _last_boundary: Boundary | None = None
-    _failed: Boundary | None = None
+    _last_boundary: Position | None = None
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
         if stage != "fit":
@@ -108,8 +98,8 @@ class Replay(Callback):
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         own = {
             "seed": self.seed,
-            "position": tuple(self._failed.position if self._failed else self.position()),
-            "random": random_state() | ({"torch": self._failed.random} if self._failed else {}),
+            "position": tuple(self.position()),
+            "random": random_state(),
             "logged_steps": _logged_steps(trainer),
             "metrics": epoch_metrics.collect(trainer),
         }
@@ -118,11 +108,6 @@ class Replay(Callback):
             everyone = [None] * trainer.world_size
             torch.distributed.all_gather_object(everyone, own)
         checkpoint[REPLAY] = everyone
-        if self._failed:  # Lightning takes a step that failed in its last hook for done
-            progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-            undone = progress["current"]["completed"] - self._failed.position.batches
-            for counts in (progress["current"], progress["total"]):
-                counts.update(dict.fromkeys(counts, counts["completed"] - undone))
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         everyone = checkpoint.get(REPLAY, [])
@@ -151,10 +136,6 @@ class Replay(Callback):
         if trainer.state.fn == "fit":
             set_random_state(self._random_state)
 
-    def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        if self._last_boundary and self._last_boundary.global_step == trainer.global_step:
-            self._failed = self._last_boundary
-
     def position(self) -> Position:
         """Return how far the training is."""
         progress = self.trainer.fit_loop.epoch_progress.current
@@ -165,9 +146,9 @@ class Replay(Callback):
     def at_boundary(self) -> None:
         """Restore the random numbers of a checkpoint, or let callbacks act."""
         position = self.position()
-        if position == self._last_position:
+        if position == self._last_boundary:
             return  # several dataloaders
-        self._last_position = position
+        self._last_boundary = position
         if self._saved is not None:
             set_random_state(self._saved["random"])
             self.trainer.fit_loop.epoch_loop._batches_that_stepped = self._saved["logged_steps"]
@@ -178,8 +159,6 @@ class Replay(Callback):
         else:
             for act in self._at_boundary:
                 act(self.trainer)
-        if not self.trainer.fit_loop._should_accumulate():
-            self._last_boundary = Boundary(position, self.trainer.global_step, torch.get_rng_state())
 
     def rows_of(self, number: int) -> list[int]:
         """Return the positions in the dataset of a batch of this epoch, if they are known."""

@@ -25,6 +25,8 @@ class ResumedLogs(Callback):
     A killed run logged steps after its last checkpoint, which the resumed run takes again: their rows and points are
     dropped as soon as it trains, so that a resume that fails before drops nothing.
 
+    It must be the first callback: what others log at the start of a batch is logged again when the batch is repeated.
+
     Args:
         folder: The run's folder.
         metrics: The logger of metrics.csv.
@@ -39,9 +41,9 @@ class ResumedLogs(Callback):
         self.ids: dict[str, str] = json.loads(self.path.read_text()) if self.path.exists() else {}
         for name in self.ids.keys() & self.loggers.keys():
             continue_run(self.loggers[name], self.ids[name])
-        self.is_resumed = self.is_training = self.has_failed = False
+        self.is_resumed = self.is_training = False
         self.rows: int | None = None  # to keep from before the resume
-        self.before_step = -1, 0  # the step and the rows at the last step boundary
+        self.rows_before_batch = 0
         self.end = "failed"
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
@@ -58,19 +60,17 @@ class ResumedLogs(Callback):
             for logger in trainer.loggers:
                 resume_from(logger, trainer.global_step)
 
-    def on_step_boundary(self, trainer: Trainer) -> None:
-        if not trainer.fit_loop._should_accumulate():
-            self.before_step = trainer.global_step, self.metrics.rows
+    def on_train_batch_start(self, *args: Any) -> None:
+        self.rows_before_batch = self.metrics.rows
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         for logger in trainer.loggers:
             logger.save()  # the checkpoint must not be on disk before the rows it counts
-        step, rows = self.before_step
-        is_repeated = self.has_failed and step == trainer.global_step
-        checkpoint[ROWS] = rows if is_repeated else self.metrics.rows
+        batches: Any = trainer.fit_loop.epoch_loop.batch_progress.total
+        is_repeated = batches.ready > batches.processed  # saved within a batch, before its optimizer step
+        checkpoint[ROWS] = self.rows_before_batch if is_repeated else self.metrics.rows
 
     def on_exception(self, trainer: Trainer, pl_module: LightningModule, exception: BaseException) -> None:
-        self.has_failed = True
         self.end = how_it_ended(exception)["status"]
 
     @contextmanager

@@ -20,6 +20,7 @@ from .errors import InputError, listed
 from .metrics import MetricsCSV
 
 CHECKPOINTS = "checkpoints"
+UNREADABLE = (OSError, TypeError, ValueError, yaml.YAMLError)  # raised for a file that is not a config
 # What a resumed run keeps of its config.yaml; the model, data and optimizer are in the checkpoint.
 TRAINER_SECTIONS = ("seed_everything", "trainer", "best_checkpoint", "last_checkpoint")
 
@@ -78,7 +79,7 @@ def trainer_config(folder: Path) -> dict[str, Any]:
         return {section: config[section] for section in TRAINER_SECTIONS if section in config}
     except FileNotFoundError:
         return {}
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
+    except UNREADABLE:
         raise InputError(f"{path}: not a config; restore it, or delete it to resume with configs/train.yaml") from None
 
 

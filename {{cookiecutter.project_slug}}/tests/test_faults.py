@@ -80,7 +80,7 @@ def test_resumed_run_keeps_its_options_whatever_is_typed_again(again: list[str],
     before = config.read_text()
     assert before.count("EarlyStopping") == 1
     assert fit("--ckpt_path", "last", *again).code == 0
-    assert config.read_text() == before.replace("name: killed", "name: null")
+    assert config.read_text() == before.replace("\nname: killed", "\nname: null")
     assert read_checkpoint("runs/killed/checkpoints/last.ckpt")["epoch"] == 3
 
 

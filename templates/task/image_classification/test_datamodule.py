@@ -331,7 +331,7 @@ def test_images_are_flipped_only_on_request() -> None:
 
 
 def test_mean_must_match_the_channels() -> None:
-    with pytest.raises(InputError, match=r"--data\.mean holds 3 numbers; give it 1"):
+    with pytest.raises(InputError, match=r"--data\.mean .*: holds 3 numbers; give it 1"):
         make_datamodule(mean=[0.485, 0.456, 0.406])
 
 

@@ -29,7 +29,7 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from . import checkpoints, console, options, runs, workers
+from . import checkpoints, console, options, runs, training_loop, workers
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
 from .durable import DurableCheckpointIO
@@ -296,6 +296,7 @@ class CLI(LightningCLI):
             plugins=[DurableCheckpointIO(), *_as_list(settings.plugins)],
             **kwargs,
         )
+        training_loop.install(trainer)
         # First, since others read config.yaml when training starts.
         trainer.callbacks.sort(key=lambda each: not isinstance(each, RunConfig))  # type: ignore[attr-defined]
         cores = os.cpu_count() or 1

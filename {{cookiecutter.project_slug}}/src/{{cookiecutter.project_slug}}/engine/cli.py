@@ -38,7 +38,7 @@ from .health import Health
 from .last_checkpoint import LastCheckpoint
 from .loggers import log_config
 from .metrics import MetricsCSV
-from .optimizer import KeepConfiguredOptimizer
+from .optimizer import FusedOptimizer, KeepConfiguredOptimizer
 from .predictions import PredictionWriter
 from .progress import progress_bar
 from .provenance import RunRecord
@@ -273,6 +273,7 @@ class CLI(LightningCLI):
             replay,
             Health(replay),
             StopOnSignal(self._get(self.config_init, "last_checkpoint").save),
+            FusedOptimizer(),
             KeepConfiguredOptimizer(),
             LearningCurves(),
             *self.own_callbacks,

@@ -53,7 +53,10 @@ class NamesRows(Protocol):
 
 @runtime_checkable
 class NeverRandom(Protocol):
-    """A dataset that draws no random numbers, and so needs no seed for every batch, which takes 0.1 ms."""
+    """A dataset that draws no random numbers, and so needs no seed for every batch, which takes 0.1 ms.
+
+    If it has `__getitems__`, that gets the rows of a batch as a list, or as int64 of shape (batch,).
+    """
 
     never_random: bool
 

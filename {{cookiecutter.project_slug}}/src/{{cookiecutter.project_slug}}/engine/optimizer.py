@@ -1,8 +1,40 @@
-"""Apply the configured optimizer settings when resuming."""
+"""Apply the configured optimizer settings when resuming, and take the fused form of an optimizer."""
 
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
+from torch import nn, optim
+
+FUSED = (optim.SGD, optim.Adam, optim.AdamW, optim.Adagrad)  # those with a fused form
+
+
+class FusedOptimizer(Callback):
+    """Use PyTorch's fused form of an optimizer, one kernel for all parameters, unless the model decides otherwise.
+
+    It is set here, since not every device has it.
+    """
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        # A gradient scaler unscales within fused optimizers, where Lightning cannot clip; FSDP has its own tensors.
+        if getattr(trainer.precision_plugin, "scaler", None) or not isinstance(
+            trainer.strategy, (DDPStrategy, SingleDeviceStrategy)
+        ):
+            return
+        if any(getattr(module, "sparse", False) for module in pl_module.modules()):  # gradients that are not dense
+            return
+        for optimizer in trainer.optimizers:
+            for group in optimizer.param_groups:
+                if type(optimizer) in FUSED and _can_be_fused(group):
+                    group["fused"] = True
+
+
+def _can_be_fused(group: dict[str, Any]) -> bool:
+    is_free = group.get("fused") is None and group.get("foreach") is None and not group.get("differentiable")
+    return is_free and all(
+        type(parameter) is nn.Parameter and parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda")
+        for parameter in group["params"]
+    )
 
 
 class KeepConfiguredOptimizer(Callback):

@@ -20,6 +20,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
     DataLoader,
@@ -28,11 +29,11 @@ from torch.utils.data import (
     RandomSampler,
     Sampler,
     SequentialSampler,
+    Subset,
     SubsetRandomSampler,
     TensorDataset,
     WeightedRandomSampler,
     default_collate,
-    default_convert,
 )
 from torch.utils.data.distributed import DistributedSampler
 
@@ -185,6 +186,7 @@ class ReplayLoader:
 
     order: Order | None = None  # of a DataLoader with a sampler
     draws = True  # random numbers, while a batch is loaded
+    slices = False  # batches out of tensors, without the work of a DataLoader
     loading: workers.Loading | None = None
 
     def __init__(self, loader: Any, replay: Replay) -> None:
@@ -197,15 +199,20 @@ class ReplayLoader:
         settings["worker_init_fn"] = partial(workers.start, loader.worker_init_fn)
         if isinstance(loader.dataset, IterableDataset) or type(loader).__iter__ is not DataLoader.__iter__:
             return
-        tensors = isinstance(loader.dataset, TensorDataset) and loader.collate_fn in (default_collate, default_convert)
+        kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
+        batched = kind == "batch_sampler"
+        tensors = _TensorRows.of(loader.dataset) if batched and loader.collate_fn is default_collate else None
         self.draws = not tensors and not isinstance(loader.dataset, NeverRandom)
         self.loading = workers.Loading(loader.num_workers)
-        kind = "sampler" if loader.batch_sampler is None else "batch_sampler"
         settings[kind] = self.order = Order(getattr(loader, kind), loader.generator, replay, self.draws)
         if self.draws:
-            batched = kind == "batch_sampler"
             settings["dataset"] = _SeededDataset(loader.dataset, loader.collate_fn, batched, self.loading)
             settings["collate_fn"] = _as_it_is
+        elif tensors:
+            settings["dataset"], settings["collate_fn"] = tensors, _as_it_is
+        # Rows in memory need no more of a DataLoader than its sampler.
+        slices = not self.draws and batched and hasattr(self.inner.dataset, "__getitems__")
+        self.slices = slices and not loader.num_workers and not loader.pin_memory
 
     def __getattr__(self, name: str) -> Any:
         if name in ("loader", "inner"):  # while a copy is made
@@ -235,8 +242,8 @@ class ReplayLoader:
         """Return the positions in the dataset of a batch of this epoch, if they are known."""
         if self.order is None:
             return []
-        rows = next(islice(self.order.rows(self.order.epoch, self.order.cycle), number, None), None)
-        return rows if isinstance(rows, list) else []
+        rows = next(self.order.rows(self.order.epoch, self.order.cycle, number), None)
+        return rows.tolist() if isinstance(rows, Tensor) else rows if isinstance(rows, list) else []
 
     def _name_fatal_rows(self, dead: list[int]) -> str:
         """Say what workers were loading when they died, if it is known."""
@@ -254,9 +261,13 @@ class ReplayLoader:
         key = (replay.seed, epoch, cycle)
         if self.order is not None:
             self.order.start_at(epoch, cycle, start)
-        with seeded(*key):
-            iterator = iter(self.inner)
-        workers.report_death_to_loader()
+        if self.slices:
+            dataset: Any = self.inner.dataset
+            iterator = (self.inner.collate_fn(dataset.__getitems__(rows)) for rows in self.order or ())
+        else:
+            with seeded(*key):
+                iterator = iter(self.inner)
+            workers.report_death_to_loader()
         if self.order is None:
             for number in range(start):
                 with seeded(*key, number):
@@ -319,18 +330,26 @@ class Order(Sampler[Any]):
 
     def __iter__(self) -> Iterator[Any]:
         epoch, cycle, start = self.epoch, self.cycle, self.start
-        for number, rows in enumerate(islice(self.rows(epoch, cycle), start, None), start):
+        for number, rows in enumerate(self.rows(epoch, cycle, start), start):
             if not self.draws:
                 yield rows
             else:
                 rank = self.replay.trainer.global_rank
                 yield _Due(number, rows, seed_of(self.replay.seed, epoch, cycle, number, rank))
 
-    def rows(self, epoch: int, cycle: int) -> Iterator[Any]:
-        """Yield what the sampler yields in an epoch."""
+    def rows(self, epoch: int, cycle: int, start: int = 0) -> Iterator[Any]:
+        """Yield what the sampler yields in an epoch, from a position on."""
         key = (self.replay.seed, epoch, cycle)
         for generator, seed in self.generators:
             generator.manual_seed(seed_of(*key, seed))
+        if not self.draws and _is_permutation(self.sampler):
+            with seeded(*key, 0):
+                order = _permutation(self.sampler.sampler)
+            yield from _slices(order, self.sampler.batch_size, self.sampler.drop_last, start)
+        else:
+            yield from islice(self._draw(key), start, None)
+
+    def _draw(self, key: tuple[int, ...]) -> Iterator[Any]:
         iterator = iter(self.sampler)
         for number in count():
             if number == 0 or not self.draws_at_start:
@@ -341,6 +360,64 @@ class Order(Sampler[Any]):
             if rows is None:
                 return
             yield rows
+
+
+def _is_permutation(sampler: Any) -> bool:
+    """Tell whether batches are parts of a random order of all rows, as under `DataLoader(..., shuffle=True)`."""
+    rows = getattr(sampler, "sampler", None)
+    return (
+        type(sampler) is BatchSampler
+        and type(rows) is RandomSampler
+        and not rows.replacement
+        and rows.num_samples == sized_len(rows.data_source)
+    )
+
+
+def _permutation(sampler: RandomSampler) -> Tensor:
+    """Return what a RandomSampler yields as int64 of shape (rows,), without a list that takes 40 bytes for each."""
+    generator = sampler.generator
+    if generator is None:
+        generator = torch.Generator()
+        generator.manual_seed(int(torch.empty((), dtype=torch.int64).random_().item()))
+    return torch.randperm(sampler.num_samples, generator=generator)
+
+
+def _slices(order: Tensor, size: int, drop_last: bool, start: int) -> Iterator[Tensor]:
+    """Yield the rows of every batch from a number on."""
+    for first in range(start * size, len(order), size):
+        rows = order[first : first + size]
+        if len(rows) == size or not drop_last:
+            yield rows
+
+
+class _TensorRows(Dataset[Any]):
+    """The rows of a TensorDataset, or of a subset of one, a whole batch at a time, as `default_collate` joins them.
+
+    Args:
+        tensors: Those of the dataset, of shape (rows, ...).
+        rows: Numbers of the rows in the subset.
+    """
+
+    def __init__(self, tensors: tuple[Tensor, ...], rows: Tensor | None) -> None:
+        self.tensors = tensors
+        self.rows = rows
+
+    @classmethod
+    def of(cls, dataset: Any) -> _TensorRows | None:
+        """Make it, unless a dataset does anything but to hold tensors."""
+        rows: Tensor | None = None
+        while type(dataset) is Subset:
+            inner = torch.as_tensor(dataset.indices)
+            rows, dataset = inner if rows is None else inner[rows], dataset.dataset
+        return cls(dataset.tensors, rows) if type(dataset) is TensorDataset else None
+
+    def __len__(self) -> int:
+        return len(self.tensors[0] if self.rows is None else self.rows)
+
+    def __getitems__(self, rows: Any) -> list[Tensor]:
+        rows = torch.as_tensor(rows)
+        rows = rows if self.rows is None else self.rows[rows]
+        return [tensor[rows] for tensor in self.tensors]
 
 
 class _SeededDataset(Dataset[Any]):

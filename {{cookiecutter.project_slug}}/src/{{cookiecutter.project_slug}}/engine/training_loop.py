@@ -8,6 +8,7 @@ profiler, scaled gradients, a model with its own `optimizer_step`), Lightning's 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from contextlib import nullcontext
 from functools import partial
@@ -43,6 +44,9 @@ OWN_STEP = ("on_train_batch_start", "optimizer_step")
 
 def install(trainer: Trainer) -> None:
     """Let a trainer use this loop; call it before `fit`."""
+    if not torch.cuda.is_available():
+        # Lightning sets it, and then every step of Adam would look for GPUs through a library loaded anew (0.1 ms).
+        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
     stock = trainer.fit_loop.epoch_loop
     trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, min_steps=stock.min_steps, max_steps=stock.max_steps)
 

@@ -127,6 +127,8 @@ class _LeanStep:
     def advance(self, fetcher: Any) -> None:
         """Do what `_TrainingEpochLoop.advance` does."""
         loop, connector, progress = self.loop, self.connector, self.loop.batch_progress
+        if loop.val_loop.restarting:  # a resumed run that was saved after a validation skips that one
+            loop.val_loop.restarting = False
         batch, _, _ = next(fetcher)
         index = loop.batch_idx + 1
         progress.is_last_batch = fetcher.done

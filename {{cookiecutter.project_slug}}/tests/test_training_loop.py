@@ -16,7 +16,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError
 
 from {{ cookiecutter.project_slug }}.engine import training_loop
-from {{ cookiecutter.project_slug }}.engine.optimizer import FusedOptimizer
 
 HOOKS = [name for name, _ in inspect.getmembers(Callback, inspect.isfunction) if name.startswith("on_")]
 Event = tuple[Any, ...]
@@ -72,11 +71,15 @@ class Plain(LightningModule):
 
 
 class ReturnsDict(Plain):
+    """Returns more than the loss."""
+
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         return {"loss": super().training_step(batch, batch_idx), "more": batch_idx}
 
 
 class SkipsBatches(Plain):
+    """Has no loss for every other batch."""
+
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
         return super().training_step(batch, batch_idx) if batch_idx % 2 else None
 
@@ -85,17 +88,23 @@ class SkipsBatches(Plain):
 
 
 class SearchesAlongLines(Plain):
+    """Computes several losses per step."""
+
     def configure_optimizers(self) -> Any:
         return optim.LBFGS(self.parameters(), max_iter=3)
 
 
 class OwnTransfer(Plain):
+    """Changes a batch on its device."""
+
     def on_after_batch_transfer(self, batch: Any, dataloader_idx: int) -> Any:
         x, y = batch
         return [2 * x, y]
 
 
 class OwnBackward(Plain):
+    """Has its own backward pass and clipping."""
+
     def backward(self, loss: Tensor, *args: Any, **kwargs: Any) -> None:
         (2 * loss).backward()
 
@@ -104,6 +113,8 @@ class OwnBackward(Plain):
 
 
 class ByHand(Plain):
+    """Optimizes by hand."""
+
     def __init__(self) -> None:
         super().__init__()
         self.automatic_optimization = False
@@ -118,16 +129,20 @@ class ByHand(Plain):
 
 
 class OwnOptimizerStep(Plain):
+    """Steps by itself."""
+
     def optimizer_step(self, epoch: int, batch_idx: int, optimizer: Any, closure: Any = None) -> None:
         optimizer.step(closure=closure)
 
 
 class EndsEpochEarly(Plain):
+    """Skips the rest of an epoch."""
+
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> Any:
         return -1 if batch_idx == 5 else None
 
 
-def fit(folder: Any, model: LightningModule, lean: bool, **options: Any) -> tuple[list[Event], Any, str]:
+def fit(folder: Path, model: Plain, lean: bool, **options: Any) -> tuple[list[Event], Any, str]:
     """Train; return all events, the parameters and the logged values."""
     rows = torch.randn(70, 5, generator=torch.Generator().manual_seed(0))
     data = TensorDataset(rows[:, :4], rows[:, 4:])
@@ -150,7 +165,8 @@ def fit(folder: Any, model: LightningModule, lean: bool, **options: Any) -> tupl
         training_loop.install(trainer)
     loader = DataLoader(data, batch_size=10, shuffle=True)
     trainer.fit(model, loader, DataLoader(data, batch_size=10))
-    return recorder.events, model.state_dict(), (Path(logger.log_dir) / "metrics.csv").read_text() if not options.get("fast_dev_run") else ""
+    metrics = Path(logger.log_dir, "metrics.csv")
+    return recorder.events, model.state_dict(), metrics.read_text() if metrics.exists() else ""
 
 
 def require_equal(one: tuple[list[Event], Any, str], other: tuple[list[Event], Any, str]) -> None:
@@ -177,7 +193,7 @@ def require_equal(one: tuple[list[Event], Any, str], other: tuple[list[Event], A
     "kind", [Plain, ReturnsDict, SkipsBatches, SearchesAlongLines, OwnTransfer, OwnBackward], ids=lambda k: k.__name__
 )
 def test_lean_loop_does_what_lightning_does(
-    kind: type[Plain], options: dict[str, Any], tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+    kind: type[Plain], options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = fit(tmp_path, kind(), lean=False, **options)
     monkeypatch.setattr(_TrainingEpochLoop, "advance", None)  # nothing is left to Lightning's
@@ -191,6 +207,6 @@ def test_lean_loop_does_what_lightning_does(
 )
 @pytest.mark.filterwarnings("ignore")
 def test_what_the_lean_loop_lacks_is_left_to_lightning(
-    kind: type[Plain], options: dict[str, Any], tmp_path: Any
+    kind: type[Plain], options: dict[str, Any], tmp_path: Path
 ) -> None:
     require_equal(fit(tmp_path, kind(), True, **options), fit(tmp_path, kind(), False, **options))

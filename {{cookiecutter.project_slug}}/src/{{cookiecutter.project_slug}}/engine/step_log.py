@@ -72,9 +72,7 @@ class StepLog:
         self.results = results
         self._options: dict[str, dict[str, Any]] = {}
 
-    def __call__(
-        self, name: str, value: Any, *args: Any, batch_size: int | None = None, **options: Any
-    ) -> None:
+    def __call__(self, name: str, value: Any, *args: Any, batch_size: int | None = None, **options: Any) -> None:
         model, connector = self.model, self.connector
         hook = model._current_fx_name
         key = f"{hook}.{name}"
@@ -84,6 +82,6 @@ class StepLog:
             if is_plain and self.results.log_again(key, value, batch_size):
                 connector._current_fx = hook
                 return
-        LightningModule.log(model, name, value, *args, batch_size=batch_size, **options)
+        LightningModule.log(model, name, value, *args, **options | {"batch_size": batch_size})
         if not args and self.trainer.training:
             self._options[key] = options

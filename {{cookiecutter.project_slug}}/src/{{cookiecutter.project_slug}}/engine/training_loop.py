@@ -51,17 +51,18 @@ def install(trainer: Trainer) -> None:
     trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, min_steps=stock.min_steps, max_steps=stock.max_steps)
 
 
-def needs_stock(trainer: Trainer, fetcher: Any) -> bool:
+def needs_stock(trainer: Any, fetcher: Any) -> bool:
     """Tell whether a run asks for something that only Lightning's loop does."""
-    model, precision = trainer.lightning_module, trainer.precision_plugin
-    unscaled = type(precision) is Precision or (type(precision) is MixedPrecision and precision.scaler is None)
+    model: Any = trainer.lightning_module
+    precision = trainer.precision_plugin
+    unscaled: bool = type(precision) is Precision or (type(precision) is MixedPrecision and precision.scaler is None)
     return not (
         unscaled
+        and model.automatic_optimization
         and type(trainer.strategy) is SingleDeviceStrategy
         and trainer.strategy.model is model
         and type(fetcher) is _PrefetchDataFetcher
         and isinstance(trainer.profiler, PassThroughProfiler)
-        and model.automatic_optimization
         and len(trainer.optimizers) == 1
         and not any(is_overridden(name, model) for name in OWN_STEP)
     )
@@ -72,7 +73,7 @@ class LeanEpochLoop(_TrainingEpochLoop):
 
     def __init__(self, trainer: Trainer, min_steps: int | None, max_steps: int) -> None:
         super().__init__(trainer, min_steps=min_steps, max_steps=max_steps)
-        self._results = Results(training=True)
+        self._results: Results = Results(training=True)
         self.val_loop._results = Results(training=False)
         self._lean: _LeanStep | None = None
 
@@ -104,11 +105,12 @@ class _LeanStep:
 
     def __init__(self, loop: LeanEpochLoop) -> None:
         self.loop = loop
-        self.trainer = trainer = loop.trainer
+        self.trainer: Any = loop.trainer  # it has attributes that it does not declare
+        trainer = self.trainer
         self.model = model = trainer.lightning_module
         self.state = vars(model)  # nn.Module's __setattr__ takes longer than some hooks
         self.connector = trainer._logger_connector
-        self.optimizer = trainer.optimizers[0]
+        self.optimizer: Any = trainer.optimizers[0]
         progress = loop.automatic_optimization.optim_progress.optimizer
         self.step_progress, self.zero_grad_progress = progress.step, progress.zero_grad
         self.hooks = {name: _implementations(trainer, name) for name in HOOKS}
@@ -137,7 +139,7 @@ class _LeanStep:
         connector.on_batch_start(batch)
         output: dict[str, Any] | None = None
         if batch is None:
-            loop._warning_cache.warn("train_dataloader yielded None. If this was on purpose, ignore this warning...")
+            loop._warning_cache.warn("the train_dataloader yielded `None`, so that batch is skipped")
         else:
             self.call("on_train_batch_start", batch, index)
             progress.increment_started()
@@ -164,7 +166,7 @@ class _LeanStep:
         trainer = self.trainer
         if trainer.fast_dev_run:
             return True
-        every = trainer.log_every_n_steps  # type: ignore[attr-defined]
+        every = trainer.log_every_n_steps
         return bool(every) and (trainer.should_stop or (self.loop._batches_that_stepped + 1) % every == 0)
 
     def move(self, batch: Any) -> Any:
@@ -180,7 +182,8 @@ class _LeanStep:
 
     def train(self, batch: Any, index: int) -> dict[str, Any]:
         """Do what `_AutomaticOptimization.run` does."""
-        self.batch, self.index, self.output = batch, index, {}
+        self.batch, self.index = batch, index
+        self.output: dict[str, Any] = {}
         if self.loop._should_accumulate():
             self.add_gradients()
         else:
@@ -219,7 +222,7 @@ class _LeanStep:
             loss = result.closure_loss
             self.output = {} if loss is None else result.asdict()
         if loss is None:
-            Closure.warning_cache.warn("`training_step` returned `None`. If this was on purpose, ignore this warning...")
+            Closure.warning_cache.warn("`training_step` returned `None`, so its batch is skipped")
         if self.index % batches == 0:
             self.zero_gradients()
         if loss is None:

@@ -41,7 +41,7 @@ VENV_PYTHON = Path(".venv", "Scripts" if WINDOWS else "bin", "python.exe" if WIN
 # A candidate Python runs this in the project, with the oldest supported version as argument. It prints its versions, or
 # what it lacks and whether installing packages would help.
 PROBE = r"""
-import json, re, sys
+import gc, json, os, re, sys
 from importlib.metadata import PackageNotFoundError, version
 def lacks(what, installable=True):
     print(json.dumps({"lacks": what, "installable": installable}))
@@ -70,6 +70,7 @@ if not missing and not Requirement:
 if missing:
     missing.sort(key=lambda requirement: not re.match("torch([ ;<=>~!]|$)", requirement))  # name torch first
     lacks(missing[0] + (f" and {len(missing) - 1} more" if missing[1:] else ""))
+gc.disable()  # while importing, it would take a third of the time
 try:
     import lightning.pytorch
     import torch
@@ -80,7 +81,8 @@ print(json.dumps({
     "python": sys.version.split()[0],
     "torch": torch.__version__,
     "device": device.type if device else "cpu",
-}))
+}), flush=True)
+os._exit(0)  # to take down PyTorch takes a second
 """
 
 

@@ -55,8 +55,8 @@ ALWAYS = {
     *(f"src/seed/engine/{name}.py" for name in ("epoch_metrics", "errors", "fsdp", "health", "last_checkpoint")),
     *(f"src/seed/engine/{name}.py" for name in ("loggers", "metrics", "optimizer", "options", "predictions")),
     *(f"src/seed/engine/{name}.py" for name in ("progress", "provenance", "random_state", "record", "replay")),
-    *(f"src/seed/engine/{name}.py" for name in ("results", "resumed_logs", "runs", "schedule", "step_log", "stop")),
-    *(f"src/seed/engine/{name}.py" for name in ("training_loop", "weights", "workers")),
+    *(f"src/seed/engine/{name}.py" for name in ("results", "resumed_logs", "runs", "schedule", "startup")),
+    *(f"src/seed/engine/{name}.py" for name in ("step_log", "stop", "training_loop", "weights", "workers")),
     "src/seed/module.py",
     "src/seed/report.py",
     "src/seed/train.py",
@@ -64,6 +64,7 @@ ALWAYS = {
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints")),
     *(f"tests/{name}.py" for name in ("test_compare", "test_configs", "test_data", "test_datamodule", "test_learning")),
     *(f"tests/{name}.py" for name in ("test_mistakes", "test_module", "test_provenance", "test_report", "test_train")),
+    "tests/test_startup.py",
     "tests/test_training_loop.py",
 }
 TABLES = {

@@ -7,8 +7,7 @@
 It is LightningCLI with its pitfalls fixed; see `engine/cli.py`.
 """
 
-from .engine.cli import run_cli
-from .report import LitReport
+from .engine.startup import answer_at_once, quick_imports
 
 # Facts about the data that the model is built with: attributes of the datamodule, arguments of the model.
 FACTS = {% include "task/" ~ cookiecutter.task ~ "/facts.txt" %}
@@ -20,6 +19,10 @@ def main(args: list[str] | None = None) -> None:
     Args:
         args: The subcommand and its options; by default those of the process.
     """
+    answer_at_once(args)
+    with quick_imports():  # of PyTorch and Lightning, some seconds
+        from .engine.cli import run_cli
+        from .report import LitReport
     run_cli(args, facts=FACTS, callbacks=[LitReport()])
 
 

@@ -1,6 +1,7 @@
 """The network: a decoder-only transformer in the sizes of nanoGPT, https://github.com/karpathy/nanoGPT."""
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
@@ -31,17 +32,27 @@ class Block(nn.Module):
         self.mlp_in = nn.Linear(width, 4 * width)
         self.mlp_out = nn.Linear(4 * width, width)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map (batch, tokens, width) to the same shape."""
-        x = x + self._drop(self.attention_out(self._attend(self.norm_1(x))))
+    def forward(self, x: Tensor, cache: list[Tensor] | None = None) -> Tensor:
+        """Map (batch, tokens, width) to the same shape.
+
+        Args:
+            x: Hidden states of a whole context, or of the one token that follows those in the cache.
+            cache: Keys and values of earlier tokens, (batch, heads, tokens, width / heads) each; `x` is added to it.
+        """
+        x = x + self._drop(self.attention_out(self._attend(self.norm_1(x), cache)))
         return x + self._drop(self.mlp_out(functional.gelu(self.mlp_in(self.norm_2(x)))))
 
-    def _attend(self, x: Tensor) -> Tensor:
+    def _attend(self, x: Tensor, cache: list[Tensor] | None) -> Tensor:
         batch, tokens, width = x.shape
         # (3, batch, heads, tokens, width / heads)
         query, key, value = self.attention_in(x).view(batch, tokens, 3, self.heads, -1).permute(2, 0, 3, 1, 4)
+        is_causal = not cache  # a single token sees all before it
+        if cache is not None:
+            parts = zip(cache, (key, value), strict=True) if cache else ()
+            cache[:] = [torch.cat(pair, dim=2) for pair in parts] or [key, value]
+            key, value = cache
         dropout = self.dropout if self.training else 0.0
-        heads = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=True)
+        heads = functional.scaled_dot_product_attention(query, key, value, dropout_p=dropout, is_causal=is_causal)
         return heads.transpose(1, 2).reshape(batch, tokens, width)
 
     def _drop(self, x: Tensor) -> Tensor:
@@ -83,11 +94,17 @@ class Transformer(nn.Module):
             elif name.endswith("bias"):
                 nn.init.zeros_(parameter)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """Map tokens (batch, tokens) to logits for the next token at every position (batch, tokens, vocab_size)."""
-        h = self.dropout(self.tokens(x) + self.positions.weight[: x.shape[1]])
-        for block in self.blocks:
-            h = block(h)
+    def forward(self, x: Tensor, caches: Sequence[list[Tensor]] | None = None) -> Tensor:
+        """Map tokens (batch, tokens) to logits for the next token at every position (batch, tokens, vocab_size).
+
+        Args:
+            x: A whole context, or the one token that follows those in the caches.
+            caches: Keys and values of earlier tokens, a list for every block, empty at first.
+        """
+        start = caches[0][0].shape[2] if caches and caches[0] else 0
+        h = self.dropout(self.tokens(x) + self.positions.weight[start : start + x.shape[1]])
+        for number, block in enumerate(self.blocks):
+            h = block(h, caches[number] if caches else None)
         return functional.linear(self.norm(h), self.tokens.weight)  # tied embeddings
 
     @torch.inference_mode()
@@ -106,11 +123,19 @@ class Transformer(nn.Module):
         Returns:
             Tokens of shape (batch, tokens + new_tokens).
         """
+        unseen, caches = x[:, -self.block_size :], self._empty_caches()
         for _ in range(new_tokens):
-            logits = self(x[:, -self.block_size :])[:, -1].float() / temperature
+            logits = self(unseen, caches)[:, -1].float() / temperature
             logits, candidates = logits.topk(min(top_k, logits.shape[-1]))
             # Random numbers from the CPU do not depend on the device.
             chance = torch.rand(len(x), 1, generator=generator).type_as(logits)
             drawn = (logits.softmax(dim=-1).cumsum(dim=-1) < chance).sum(dim=-1, keepdim=True)
             x = torch.cat([x, candidates.gather(1, drawn.clamp(max=logits.shape[-1] - 1))], dim=1)
+            if x.shape[1] <= self.block_size:
+                unseen = x[:, -1:]
+            else:  # the window slides: every token has another position, and so other keys and values
+                unseen, caches = x[:, -self.block_size :], self._empty_caches()
         return x
+
+    def _empty_caches(self) -> list[list[Tensor]]:
+        return [[] for _ in self.blocks]

@@ -62,3 +62,18 @@ def test_sizes_that_make_no_model_are_refused(name: str) -> None:
     settings: dict[str, Any] = {name: 0}
     with pytest.raises(InputError, match=rf"--model\.{name} 0: must be above 0"):
         LitModel(**settings)
+
+
+def test_keys_and_values_of_earlier_tokens_are_computed_once_and_change_nothing() -> None:
+    network = make_model().network.eval()
+    x = make_batch()[0]
+    caches: list[list[torch.Tensor]] = [[] for _ in network.blocks]
+    parts = [network(x[:, :4], caches), *(network(x[:, at : at + 1], caches) for at in range(4, x.shape[1]))]
+    torch.testing.assert_close(torch.cat(parts, dim=1), network(x))
+    tokens = x[:, :10]
+    for _ in range(24):  # beyond the context length of 16
+        tokens = torch.cat([tokens, network(tokens[:, -16:])[:, -1:].argmax(dim=-1)], dim=1)
+    seen = []
+    network.blocks[0].register_forward_pre_hook(lambda block, inputs: seen.append(inputs[0].shape[1]))
+    assert torch.equal(network.generate(x[:, :10], 24, 1.0, top_k=1), tokens)
+    assert seen == [10, 1, 1, 1, 1, 1, 1, *[16] * 17]

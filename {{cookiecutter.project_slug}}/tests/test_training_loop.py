@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import MeanSquaredError
 
 from {{ cookiecutter.project_slug }}.engine import training_loop
+from {{ cookiecutter.project_slug }}.engine.optimizer import FusedOptimizer
 
 HOOKS = [name for name, _ in inspect.getmembers(Callback, inspect.isfunction) if name.startswith("on_")]
 Event = tuple[Any, ...]
@@ -154,7 +155,7 @@ def fit(folder: Path, model: Plain, lean: bool, **options: Any) -> tuple[list[Ev
     settings: dict[str, Any] = {"max_epochs": 2, "log_every_n_steps": 3, "num_sanity_val_steps": 1}
     trainer = Trainer(
         accelerator="cpu",
-        callbacks=[recorder],
+        callbacks=[recorder, *options.pop("callbacks", [])],
         logger=logger,
         enable_checkpointing=False,
         enable_progress_bar=False,
@@ -210,3 +211,42 @@ def test_what_the_lean_loop_lacks_is_left_to_lightning(
     kind: type[Plain], options: dict[str, Any], tmp_path: Path
 ) -> None:
     require_equal(fit(tmp_path, kind(), True, **options), fit(tmp_path, kind(), False, **options))
+
+
+@pytest.mark.parametrize(
+    ("make", "is_fused"),
+    [
+        (lambda model: optim.SGD(model.parameters(), lr=0.1, momentum=0.9), True),
+        (lambda model: optim.AdamW(model.parameters()), True),
+        (lambda model: optim.AdamW(model.parameters(), foreach=True), None),
+        (lambda model: optim.Adam(model.parameters(), fused=False), False),
+        (lambda model: optim.RMSprop(model.parameters()), None),  # has no fused form
+    ],
+)
+def test_optimizers_are_fused_where_the_model_leaves_it_open(make: Any, is_fused: bool | None, tmp_path: Path) -> None:
+    class Model(Plain):
+        def configure_optimizers(self) -> Any:
+            self.optimizer = make(self)
+            return self.optimizer
+
+    model = Model()
+    fit(tmp_path, model, lean=True, callbacks=[FusedOptimizer()])
+    assert model.optimizer.param_groups[0].get("fused") == is_fused
+
+
+def test_a_network_with_sparse_gradients_has_no_fused_optimizer(tmp_path: Path) -> None:
+    class Sparse(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding = nn.Embedding(3, 8, sparse=True)
+
+        def training_step(self, batch: list[Tensor], batch_idx: int) -> Any:
+            return super().training_step(batch, batch_idx) + self.embedding(torch.tensor([1])).sum()
+
+        def configure_optimizers(self) -> Any:
+            self.optimizer = optim.SGD(self.parameters(), lr=0.1)
+            return self.optimizer
+
+    model = Sparse()
+    fit(tmp_path, model, lean=True, callbacks=[FusedOptimizer()])
+    assert model.optimizer.param_groups[0]["fused"] is None

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.strategies import DDPStrategy, SingleDeviceStrategy
 from torch import nn, optim
@@ -17,24 +18,29 @@ class FusedOptimizer(Callback):
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         # A gradient scaler unscales within fused optimizers, where Lightning cannot clip; FSDP has its own tensors.
-        if getattr(trainer.precision_plugin, "scaler", None) or not isinstance(
-            trainer.strategy, (DDPStrategy, SingleDeviceStrategy)
-        ):
+        is_scaled = getattr(trainer.precision_plugin, "scaler", None) is not None
+        if is_scaled or not isinstance(trainer.strategy, (DDPStrategy, SingleDeviceStrategy)):
             return
-        if any(getattr(module, "sparse", False) for module in pl_module.modules()):  # gradients that are not dense
+        if any(getattr(module, "sparse", False) for module in pl_module.modules()):  # whose gradients are
             return
         for optimizer in trainer.optimizers:
             for group in optimizer.param_groups:
-                if type(optimizer) in FUSED and _can_be_fused(group):
+                if type(optimizer) in FUSED and _can_be_fused(type(optimizer), group):
                     group["fused"] = True
 
 
-def _can_be_fused(group: dict[str, Any]) -> bool:
-    is_free = group.get("fused") is None and group.get("foreach") is None and not group.get("differentiable")
-    return is_free and all(
-        type(parameter) is nn.Parameter and parameter.is_floating_point() and parameter.device.type in ("cpu", "cuda")
-        for parameter in group["params"]
-    )
+def _can_be_fused(kind: Any, group: dict[str, Any]) -> bool:
+    """Try it on one number of every type and device."""
+    if group.get("fused") is not None or group.get("foreach") is not None or group.get("differentiable"):
+        return False
+    for example in {(each.dtype, each.device): each for each in group["params"]}.values():
+        trial = nn.Parameter(torch.zeros_like(example.detach().flatten()[:1]), requires_grad=False)
+        trial.grad = torch.zeros_like(trial)
+        try:
+            kind([trial], lr=0.0, fused=True).step()
+        except RuntimeError:
+            return False
+    return True
 
 
 class KeepConfiguredOptimizer(Callback):

@@ -38,15 +38,16 @@ HOOKS = (
     "on_train_batch_end",
 )
 TRANSFERS = ("on_before_batch_transfer", "transfer_batch_to_device", "on_after_batch_transfer")
+LOOK_THROUGH_DRIVER = "PYTORCH_NVML_BASED_CUDA_CHECK"
 # Hooks of a model that change how a batch is trained
 OWN_STEP = ("on_train_batch_start", "optimizer_step")
 
 
 def install(trainer: Trainer) -> None:
     """Let a trainer use this loop; call it before `fit`."""
-    if not torch.cuda.is_available():
-        # Lightning sets it, and then every step of Adam would look for GPUs through a library loaded anew (0.1 ms).
-        os.environ.pop("PYTORCH_NVML_BASED_CUDA_CHECK", None)
+    if not torch.accelerator.is_available():
+        # Lightning sets it, and then every step of Adam would look for GPUs through a library loaded anew: 0.1 ms.
+        os.environ.pop(LOOK_THROUGH_DRIVER, None)
     stock = trainer.fit_loop.epoch_loop
     trainer.fit_loop.epoch_loop = LeanEpochLoop(trainer, min_steps=stock.min_steps, max_steps=stock.max_steps)
 

@@ -87,7 +87,7 @@ class Cases:
         return self._training("regression", "100,000 rows, 11 parameters, batch 256", 15, 1.5, 0.01, options, by_hand)
 
     def classification(self) -> Case:
-        return self._training("classification", "breast cancer study, 30-64-64-2, batch 32", 150, 1.0, 0.05)
+        return self._training("classification", "breast cancer study, 30-64-64-2, batch 32", 150, 1.0, 0.2)
 
     def image_classification(self) -> Case:
         return self._training("image_classification", "digits, residual network, batch 64", 6, 1.15, 0.03)

@@ -24,6 +24,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import page
 from cases import Case, Cases
 from measure import HERE, REPO, Run, alternate, ratios
 
@@ -155,6 +156,9 @@ def main() -> int:
     parser.add_argument("--output", type=Path, help="JSON file to write (default: speed.json, if all is measured)")
     parser.add_argument("--floors", type=Path, default=FLOORS, help="JSON file of floors")
     args = parser.parse_args()
+    if args.table:
+        page.write(RESULT, PAGE, PICTURE)
+        return 0
     whole = not (args.only or args.short)
     output = args.output or (RESULT if whole else None)
     rounds = args.pairs or (2 if args.short else 5)
@@ -177,6 +181,8 @@ def main() -> int:
     print(json.dumps(machine()))
     if args.record:
         record(results, args.floors)
+    if whole:
+        page.write(RESULT, PAGE, PICTURE)
     for fault in wrong:
         print(fault, file=sys.stderr)
     return 1 if wrong else 0

@@ -81,7 +81,7 @@ def small_evaluation() -> None:
 
 def stock_bar() -> None:
     """Update the progress bar at every batch."""
-    _cli().progress_bar = lambda: RichProgressBar(refresh_rate=1)
+    _cli().progress_bar = RichProgressBar
 
 
 def same_batches() -> None:
@@ -103,7 +103,9 @@ TRICKS = {
     "fused": Trick("fused optimizers", ("classification", "image_classification", "language_model"), stock_optimizer),
     "batches": Trick("batches are slices of one permutation", ("regression", "rows_100000"), stock_batches),
     "evaluation": Trick("larger batches without gradients", ("regression", "rows_100000"), small_evaluation),
-    "bar": Trick("a progress bar that redraws ten times a second", ("regression", "image_classification"), stock_bar),
+    "bar": Trick(
+        "a progress bar that is updated ten times a second", ("regression", "image_classification"), stock_bar
+    ),
 }
 MORE = {"same_batches": same_batches, "resume": without_resume}
 

@@ -151,3 +151,15 @@ def test_terminal_shows_a_bar(workdir: Path, monkeypatch: pytest.MonkeyPatch) ->
     text = shown.decode()
     assert re.search(r"\x1b.*Epoch 0/0 .*━.* 6/6 ", text), text
     assert not re.search(r"^epoch", text, re.MULTILINE)
+
+
+def test_bar_is_updated_ten_times_a_second_and_at_the_ends_of_an_epoch(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: clock.now))
+    bar = progress.Bar()
+    updated = []
+    for number in range(50):
+        clock.now += 0.03
+        if bar._is_due(50, number):
+            updated.append(number)
+    assert updated == [0, *range(4, 49, 4), 49]

@@ -9,11 +9,35 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar, RichProgressBar
 
+REDRAWS = 10  # per second
+
 
 def progress_bar() -> ProgressBar:
     """Make a bar, or lines where stdout is not a terminal: a file, a pipe, Slurm, CI."""
-    # Redraws per second; stock draws up to 100, each as expensive as a small step.
-    return RichProgressBar(refresh_rate=10) if sys.stdout.isatty() else ProgressLines()
+    return Bar() if sys.stdout.isatty() else ProgressLines()
+
+
+class Bar(RichProgressBar):
+    """Lightning's bar, updated ten times a second; stock does it at every batch, which takes as long as a small step."""
+
+    def __init__(self) -> None:
+        super().__init__(refresh_rate=REDRAWS)
+        self._updated = 0.0
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if self._is_due(self.total_train_batches, args[2]):
+            super().on_train_batch_end(trainer, pl_module, *args)
+
+    def on_validation_batch_end(self, trainer: Trainer, pl_module: LightningModule, *args: Any) -> None:
+        if self._is_due(self.total_val_batches_current_dataloader, args[2]):
+            super().on_validation_batch_end(trainer, pl_module, *args)
+
+    def _is_due(self, batches: float, number: int) -> bool:
+        now = time.monotonic()
+        if 0 < number < batches - 1 and now - self._updated < 1 / REDRAWS:  # the ends of an epoch give its speed
+            return False
+        self._updated = now
+        return True
 
 
 class ProgressLines(ProgressBar):

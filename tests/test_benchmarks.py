@@ -1,0 +1,43 @@
+"""The benchmark of speed: it runs, compares programs that do the same, and notices a ratio that is worse."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from conftest import REPO
+
+SPEED = REPO / "benchmarks" / "speed.py"
+
+
+def speed(*args: str | Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, SPEED, *args]
+    return subprocess.run(command, capture_output=True, text=True, check=False)
+
+
+def test_the_project_and_the_loop_by_hand_train_to_the_same_loss(tmp_path: Path) -> None:
+    output = tmp_path / "speed.json"
+    result = speed("--short", "--pairs", "1", "--only", "regression", "--output", output)
+    assert result.returncode == 0, result.stderr
+    case = json.loads(output.read_text())["cases"]["regression"]
+    project, by_hand = case["same_batches"]["losses"]
+    assert abs(project - by_hand) < 0.001 * by_hand
+    assert {side["steps"] for side in case["sides"].values()} == {2 * 31}
+    assert case["ratios"]["speed"]["wall"]["median"] > 0
+
+
+def test_a_ratio_below_its_floor_is_a_failure(tmp_path: Path) -> None:
+    floors = tmp_path / "floors.json"
+    for most, status in ((1000.0, 0), (1e-9, 1)):
+        floors.write_text(json.dumps({"at least": {}, "at most": {"help": most}}))
+        result = speed("--pairs", "2", "--only", "help", "--floors", floors)
+        assert result.returncode == status, result.stderr
+    assert "above the limit of 1e-09 by more than the spread" in result.stderr
+
+
+def test_the_tables_are_those_of_the_recorded_run(monkeypatch) -> None:
+    monkeypatch.syspath_prepend(str(SPEED.parent))
+    import page
+
+    recorded = json.loads((SPEED.parent / "speed.json").read_text())
+    assert page.tables(recorded) in (SPEED.parent / "README.md").read_text()

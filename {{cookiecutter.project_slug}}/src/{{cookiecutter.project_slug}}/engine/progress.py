@@ -18,7 +18,7 @@ def progress_bar() -> ProgressBar:
 
 
 class Bar(RichProgressBar):
-    """Lightning's bar, updated ten times a second; stock does it at every batch, which takes as long as a small step."""
+    """Lightning's bar, updated ten times a second instead of at every batch, which takes as long as a small step."""
 
     def __init__(self) -> None:
         super().__init__(refresh_rate=REDRAWS)

@@ -59,6 +59,21 @@ class _Writer(ExperimentWriter):
         self.rows += 1
         super().log_metrics(*args, **kwargs)
 
+    def save(self) -> None:
+        """Append what was logged since the last time; Lightning's own opens files by fsspec, ten times as slowly."""
+        if not self.metrics:
+            return
+        path = Path(self.metrics_file_path)
+        if self._record_new_keys():
+            self.rewrite()
+        new = not path.exists()
+        with path.open("a", newline="") as file:
+            writer = csv.DictWriter(file, self.metrics_keys)
+            if new:
+                writer.writeheader()
+            writer.writerows(self.metrics)
+        self.metrics = []
+
     def rewrite(self, most: int | None = None) -> None:
         """Write the file again with all columns, perhaps only its first rows; a kill leaves the old file or the new."""
         path = Path(self.metrics_file_path)
@@ -72,9 +87,6 @@ class _Writer(ExperimentWriter):
                 writer.writerows(rows[:most])
             os.replace(temporary, path)
             self.rows = len(rows[:most]) + len(self.metrics)
-
-    def _rewrite_with_new_header(self, fieldnames: list[str]) -> None:
-        self.rewrite()
 
     def _check_log_dir_exists(self) -> None:
         path = Path(self.metrics_file_path)

@@ -39,9 +39,9 @@ INTERRUPTS = [
 VENV_PYTHON = Path(".venv", "Scripts" if WINDOWS else "bin", "python.exe" if WINDOWS else "python")
 
 # A candidate Python runs this in the project, with the oldest supported version as argument. It prints its versions, or
-# what it lacks and whether installing packages would help.
+# what it lacks and whether installing packages would help. It imports no PyTorch, since the smoke run will.
 PROBE = r"""
-import gc, json, os, re, sys
+import json, re, sys
 from importlib.metadata import PackageNotFoundError, version
 def lacks(what, installable=True):
     print(json.dumps({"lacks": what, "installable": installable}))
@@ -70,19 +70,16 @@ if not missing and not Requirement:
 if missing:
     missing.sort(key=lambda requirement: not re.match("torch([ ;<=>~!]|$)", requirement))  # name torch first
     lacks(missing[0] + (f" and {len(missing) - 1} more" if missing[1:] else ""))
-gc.disable()  # while importing, it would take a third of the time
+print(json.dumps({"python": sys.version.split()[0], "torch": version("torch")}))
+"""
+
+# A Python with which the smoke run has failed runs this. It prints why its PyTorch cannot be imported, if so.
+IMPORTS = r"""
 try:
-    import lightning.pytorch
     import torch
+    import lightning.pytorch
 except Exception as error:
-    lacks("a torch that can be imported (" + (str(error).splitlines() or [type(error).__name__])[0] + ")")
-device = torch.accelerator.current_accelerator() if torch.accelerator.is_available() else None
-print(json.dumps({
-    "python": sys.version.split()[0],
-    "torch": torch.__version__,
-    "device": device.type if device else "cpu",
-}), flush=True)
-os._exit(0)  # to take down PyTorch takes a second
+    print("a torch that can be imported (" + (str(error).splitlines() or [type(error).__name__])[0] + ")")
 """
 
 
@@ -192,7 +189,7 @@ def candidates(environ):
 
 
 def probe(python, oldest, environment):
-    """Ask a Python for its versions: {"python", "torch", "device"}, or {"lacks", "installable"}."""
+    """Ask a Python for its versions: {"python", "torch"}, or {"lacks", "installable"}."""
     broken = {"lacks": "a working interpreter", "installable": False}
     try:
         status, output = run([python, "-c", PROBE, oldest], timeout=120, stdout=subprocess.PIPE, env=environment)
@@ -201,30 +198,11 @@ def probe(python, oldest, environment):
         return broken
 
 
-def find_python(oldest, environ, environment):
-    """Find the first Python that has the project's dependencies.
-
-    Returns:
-        Its path and versions. If there is none: the first Python that lacks only packages, or None, and None.
-
-    Raises:
-        NotVerified: If LIT_TEMPLATE_PYTHON names one that lacks something.
-    """
-    if chosen := environ.get("LIT_TEMPLATE_PYTHON"):
-        found = probe(chosen, oldest, environment)
-        if "lacks" in found:
-            raise NotVerified(f"LIT_TEMPLATE_PYTHON ({chosen}) lacks {found['lacks']}")
-        return chosen, found
-    base, lacking = None, []
-    for python in candidates(environ):
-        found = probe(python, oldest, environment)
-        if "lacks" not in found:
-            return python, found
-        lacking.append(f"  {python} lacks {found['lacks']}")
-        if found["installable"]:
-            base = base or python
-    say("\n".join(["No Python here has what the project needs:", *lacking]))
-    return base, None
+def unusable_torch(python, environment):
+    """Ask a Python why its PyTorch cannot be imported; None if it can."""
+    _, output = run([python, "-c", IMPORTS], timeout=120, stdout=subprocess.PIPE, env=environment)
+    lines = [line for line in output.splitlines() if line.startswith("a torch that ")]
+    return lines[-1] if lines else None
 
 
 def install(base, oldest, environment):
@@ -265,7 +243,7 @@ def smoke(package, python, environment, seconds):
     """Train the smoke epoch.
 
     Returns:
-        The validation loss before and after.
+        The validation loss before and after, and the device.
 
     Raises:
         Broken: If the run fails, or the loss does not fall or is not finite.
@@ -291,38 +269,65 @@ def smoke(package, python, environment, seconds):
             for row in csv.DictReader(path.read_text().splitlines())
             if row.get("val_loss")
         ]
+        records = [json.loads(path.read_text(encoding="utf-8")) for path in Path(folder).glob("runs/*/run.json")]
     if len(losses) < 2:
         raise Broken("the smoke run logged no val_loss before and after training")
     if not all(map(math.isfinite, losses)):
         raise Broken(f"the loss did not stay finite: {losses[0]:.4g} before, {losses[-1]:.4g} after")
     if losses[-1] >= losses[0]:
         raise Broken(f"the loss did not fall: {losses[0]:.4g} before, {losses[-1]:.4g} after")
-    return losses[0], losses[-1]
+    return losses[0], losses[-1], records[0]["hardware"]["trained_on"] if records else "an unknown device"
+
+
+def train(package, python, has, environment, seconds):
+    """Train with a Python that seems to have what the project needs, and report the losses."""
+    say(f"Training one smoke epoch with Python {has['python']} and torch {has['torch']}")
+    say(f"  {python}")
+    start = time.monotonic()
+    before, after, device = smoke(package, python, environment, seconds)
+    seconds = time.monotonic() - start
+    say(f"VERIFIED: it trains on {device}. Loss {before:.4g} before, {after:.4g} after, in {seconds:.1f} s")
 
 
 def verify(package, oldest, environ):
-    """Find or install a Python, train with it, and report the losses.
+    """Train with the first Python that can, or with a new one.
 
     Returns:
         The Python used for training.
+
+    Raises:
+        Broken: If the project does not train.
+        NotVerified: If LIT_TEMPLATE_PYTHON names a Python that lacks something, or nothing can be installed.
     """
     try:
         seconds = float(environ.get("LIT_TEMPLATE_TIMEOUT") or 600)
     except ValueError:
         raise NotVerified("LIT_TEMPLATE_TIMEOUT must be a number of seconds") from None
     environment = child_environment(environ)
-    python, has = find_python(oldest, environ, environment)
-    if has is None:
-        install(python, oldest, environment)
-        python = str(VENV_PYTHON.absolute())
-        has = probe(python, oldest, environment)
-        if "lacks" in has:
-            raise NotVerified(f"the new .venv lacks {has['lacks']}")
-    say(f"Training one smoke epoch with Python {has['python']} and torch {has['torch']} on {has['device']}")
-    say(f"  {python}")
-    start = time.monotonic()
-    before, after = smoke(package, python, environment, seconds)
-    say(f"VERIFIED: it trains. Loss {before:.4g} before, {after:.4g} after, in {time.monotonic() - start:.1f} s")
+    chosen = environ.get("LIT_TEMPLATE_PYTHON")
+    base, lacking = None, []
+    for python in [chosen] if chosen else candidates(environ):
+        found = probe(python, oldest, environment)
+        if "lacks" not in found:
+            try:
+                train(package, python, found, environment, seconds)
+                return python
+            except Broken:
+                found = {"lacks": unusable_torch(python, environment), "installable": True}
+                if found["lacks"] is None:
+                    raise
+        if chosen:
+            raise NotVerified(f"LIT_TEMPLATE_PYTHON ({chosen}) lacks {found['lacks']}")
+        lacking.append(f"  {python} lacks {found['lacks']}")
+        if found["installable"]:
+            base = base or python
+    say("\n".join(["No Python here has what the project needs:", *lacking]))
+    install(base, oldest, environment)
+    python = str(VENV_PYTHON.absolute())
+    found = probe(python, oldest, environment)
+    if "lacks" in found:
+        raise NotVerified(f"the new .venv lacks {found['lacks']}")
+    train(package, python, found, environment, seconds)
     return python
 
 

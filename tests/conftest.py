@@ -24,7 +24,7 @@ REPO = Path(__file__).parents[1]
 QUESTIONS = json.loads((REPO / "cookiecutter.json").read_text())
 CHOICES: dict[str, list[str]] = {key: value for key, value in QUESTIONS.items() if isinstance(value, list)}
 CONSTRAINTS = REPO / "tests" / "constraints-bare.txt"
-VERIFIED = re.compile(r"VERIFIED: it trains. Loss ([\d.]+) before, ([\d.]+) after, in [\d.]+ s")
+VERIFIED = re.compile(r"VERIFIED: it trains on \w+(?::\d)?\. Loss ([\d.]+) before, ([\d.]+) after, in [\d.]+ s")
 VALUES = CHOICES | {"walkthrough": [False, True]}
 PAIRS = [dict(zip(VALUES, row, strict=True)) for row in AllPairs(list(VALUES.values()))]
 

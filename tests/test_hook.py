@@ -33,10 +33,11 @@ def logging_losses(*losses: float) -> str:
 from pathlib import Path
 Path("runs/first").mkdir(parents=True)
 Path("runs/first/metrics.csv").write_text("step,val_loss\\n{rows}")
+Path("runs/first/run.json").write_text('{{"hardware": {{"trained_on": "mps:0"}}}}')
 """
 
 
-def smoke(folder: Path, seconds: float = 60) -> tuple[float, float]:
+def smoke(folder: Path, seconds: float = 60) -> tuple[float, float, str]:
     os.chdir(folder)
     return HOOK.smoke("seed", sys.executable, ENVIRONMENT, seconds)
 
@@ -53,8 +54,8 @@ def test_the_only_jinja_is_in_the_last_line(name: str) -> None:
     assert not [line for line in above if "{{" in line or "{%" in line or "{#" in line]
 
 
-def test_the_first_and_last_losses_are_reported(tmp_path: Path) -> None:
-    assert smoke(project(tmp_path, logging_losses(1.5, 0.9, 0.5))) == (1.5, 0.5)
+def test_the_first_and_last_losses_and_the_device_are_reported(tmp_path: Path) -> None:
+    assert smoke(project(tmp_path, logging_losses(1.5, 0.9, 0.5))) == (1.5, 0.5, "mps:0")
 
 
 def test_the_smoke_run_leaves_nothing_in_the_project(tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from enum import Enum
 from importlib import import_module
@@ -29,12 +29,13 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from . import checkpoints, console, options, runs, training_loop, workers
+from . import checkpoints, console, known_options, options, runs, training_loop, workers
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
 from .durable import DurableCheckpointIO
 from .errors import InputError, make_folder
 from .health import Health
+from .known_options import DEFAULT_CONFIG
 from .last_checkpoint import LastCheckpoint
 from .loggers import log_config
 from .metrics import MetricsCSV
@@ -48,7 +49,6 @@ from .resumed_logs import ResumedLogs
 from .stop import StopOnSignal
 from .weights import require_matching_weights
 
-DEFAULT_CONFIG = Path("configs/train.yaml")
 CHOSEN = "CHECKPOINT_OF_FIRST_PROCESS"  # tells the other processes what `last` was, before there was a newer run
 
 # jsonargparse writes defaults as YAML, which knows no enums; Lightning's Timer, for one, has one as a default.
@@ -75,10 +75,12 @@ jsonargparse._typehints.discard_init_args_on_class_path_change = _drop_init_args
 class Parser(LightningArgumentParser):
     """Lightning's parser, which says in one line what is wrong with an option."""
 
-    argv: Sequence[str] = ()  # the command line, for all parsers of subcommands and classes
+    # The command line, and the options there are, for all parsers of subcommands and classes
+    argv: Sequence[str] = ()
+    known: Mapping[str, Collection[str]] = {}  # noqa: RUF012 (replaced, never changed)
 
     def error(self, message: str, *args: Any, **kwargs: Any) -> NoReturn:
-        self.exit(2, f"error: {options.as_parser_error(str(message), self.argv)}\n")
+        self.exit(2, f"error: {options.as_parser_error(str(message), self.argv, self.known)}\n")
 
 
 class RunConfig(SaveConfigCallback):
@@ -192,6 +194,7 @@ class CLI(LightningCLI):
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         argv: list[str] = sys.argv[1:] if args is None else list(args)
         self.argv = Parser.argv = argv
+        Parser.known = known_options.keep(self._subcommand_parsers)
         # First parse only what locates the checkpoint: its config may name a different model and datamodule.
         kept, dropped = _split_options(argv, ("--print_config", "--model", "--data"))
         for option, value in dropped:

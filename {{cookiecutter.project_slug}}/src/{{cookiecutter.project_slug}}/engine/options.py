@@ -3,7 +3,7 @@
 import inspect
 import re
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from traceback import extract_tb, walk_tb
@@ -18,6 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from .errors import InputError, listed, require_between
+from .known_options import misspelled, no_such_option
 
 LIBRARIES = {"lightning", "torch", "jsonargparse", *sys.stdlib_module_names}
 # An option in a message of Lightning's: a plain word such as `devices` only where it is marked as code.
@@ -141,22 +142,25 @@ def as_option_error(error: BaseException) -> str | None:
     return message if deliberate or isinstance(error, OSError) else None
 
 
-def as_parser_error(message: str, argv: Sequence[str]) -> str:
+def as_parser_error(message: str, argv: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
     """Put a message of jsonargparse into one line that begins with the option and its value.
 
     Args:
         message: The message, which leaves out the beginning of an option that is an argument of a class.
         argv: The command line, for the whole option.
+        known: Names of options by subcommand.
     """
     key = re.search(r"""^(?:Parser key "(\S+)":|Option '(\S+)' is not accepted)""", message)
     if not key:
+        if message.startswith("unrecognized arguments") and (line := misspelled(argv, known)):
+            return line
         return f"{' '.join(message.split())} (--help lists the options)"
     name = key[1] or key[2]
     typed = {arg.partition("=")[0].rstrip("+") for arg in argv if arg.startswith("--")}
     matching = [option for option in typed if option == f"--{name}" or option.endswith(f".{name}")]
     option = matching[0] if len(matching) == 1 else f"--{name}" if "." in name else name
     if key[2]:
-        return f"{option}: no such option (--help lists the options)"
+        return misspelled(argv, known) or no_such_option(option, ())
     lines = [line.strip().removeprefix("- ") for line in message[key.end() :].splitlines()]
     lines = [line for line in dict.fromkeys(lines) if line and not line.startswith(NOISE)]
     if (value := re.search(r"(?:Given|Got) value: (.*)", message)) is None:

@@ -1,4 +1,4 @@
-"""Start quickly: help and misspelled subcommands need no PyTorch, and imports no garbage collection."""
+"""Start quickly: help and misspellings need no PyTorch, and imports no garbage collection."""
 
 import atexit
 import gc
@@ -7,6 +7,8 @@ from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
+
+from .known_options import answer
 
 SUBCOMMANDS = {
     "fit": "train; --ckpt_path last resumes the newest run",
@@ -30,7 +32,7 @@ class _Parser(ArgumentParser):
 
 
 def answer_at_once(args: Sequence[str] | None) -> None:
-    """Print the help, or what is wrong with the subcommand, and exit; return if neither is asked for.
+    """Print the help, or what is wrong with the subcommand or an option, and exit; return if there is more to do.
 
     Args:
         args: The command line; by default that of the process.
@@ -41,6 +43,9 @@ def answer_at_once(args: Sequence[str] | None) -> None:
     for name, does in SUBCOMMANDS.items():
         subcommands.add_parser(name, help=does, add_help=False, allow_abbrev=False)
     parser.parse_known_args(args)
+    argv = sys.argv[1:] if args is None else args
+    if argv[0] in SUBCOMMANDS:
+        answer(argv)
 
 
 @contextmanager

@@ -1,0 +1,146 @@
+"""The options of every subcommand, kept beside the byte code: help and misspelled options need no PyTorch.
+
+They are written by the first run after a change of the package, of configs/train.yaml, or of what is installed.
+"""
+
+import difflib
+import hashlib
+import inspect
+import json
+import os
+import shutil
+import sys
+from collections.abc import Collection, Mapping, Sequence
+from importlib import import_module
+from importlib.metadata import version
+from importlib.util import cache_from_source
+from pathlib import Path
+from typing import Any
+
+DEFAULT_CONFIG = Path("configs/train.yaml")
+PACKAGE = Path(__file__).parents[1]
+FILE = Path(cache_from_source(__file__)).with_name("options.json")
+# Options that change which others there are: those of another class, or of a checkpoint's
+CHOOSES = ("--config", "-c", "--model", "--data", "--ckpt_path")
+
+
+def answer(args: Sequence[str]) -> None:
+    """Print the help of a subcommand, or name a misspelled option, and exit.
+
+    Returns:
+        If neither is asked for, or not enough is known.
+    """
+    kept = _read()
+    subcommand, *given = args
+    if given in (["--help"], ["-h"]):
+        text = kept["help"].get(_view(), {}).get(subcommand)
+        if text is not None:
+            print(text, end="")
+            sys.exit()
+    elif message := misspelled(args, kept["options"]):
+        print(f"error: {message}", file=sys.stderr)
+        sys.exit(2)
+
+
+def misspelled(args: Sequence[str], options: Mapping[str, Collection[str]]) -> str | None:
+    """Say what is wrong with an option that no class of this project and no Trainer has.
+
+    Args:
+        args: A subcommand and its options.
+        options: Names of options by subcommand, as `keep` returns them.
+
+    Returns:
+        None if there is none, or if only the parser can tell.
+    """
+    subcommand, *given = args
+    names = [arg.partition("=")[0].rstrip("+") for arg in given if arg.startswith("-")]
+    known = options.get(subcommand)
+    if known is None or not {"--", "--help", "-h", "--print_config"}.isdisjoint(names):
+        return None
+    chosen = subcommand != "fit" or not {*CHOOSES}.isdisjoint(names)  # the others take those of a checkpoint
+    for name in names:
+        parents = {name.rsplit(".", count)[0] for count in range(1, name.count(".") + 1)}
+        # Which arguments another class has is not known.
+        part_of_class = any(parent in known and f"{parent}." not in known for parent in parents)
+        by_class = chosen and name.startswith(("--model.", "--data."))
+        if name.startswith("--") and name not in known and not part_of_class and not by_class:
+            return no_such_option(name, known)
+    return None
+
+
+def no_such_option(name: str, known: Collection[str]) -> str:
+    """Say that there is no such option, and which one may be meant."""
+    similar = difflib.get_close_matches(name, [option for option in known if option[-1] != "."], n=1, cutoff=0.75)
+    meant = f"; did you mean {similar[0]}?" if similar else ""
+    return f"{name}: no such option{meant} (--help lists the options)"
+
+
+def keep(parsers: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Write down the options and the help of every subcommand, unless they are known.
+
+    Args:
+        parsers: The parsers of the subcommands by name.
+
+    Returns:
+        Names of options by subcommand. A name that ends with a dot is a group whose options are all there.
+    """
+    kept = _read()
+    if _view() in kept["help"]:
+        return dict(kept["options"])
+    own = True
+    for name, parser in parsers.items():
+        known = {option.rstrip("+") for action in parser._actions for option in action.option_strings}
+        groups = {option.rpartition(".")[0] for option in known if option.count(".") == 1 and ".help" not in option}
+        defaults = parser.get_defaults()
+        for section in ("model", "data"):
+            settings = defaults.get(section)
+            if not settings or "class_path" not in settings:
+                continue
+            module, _, cls = settings.class_path.rpartition(".")
+            parameters = inspect.signature(getattr(import_module(module), cls)).parameters
+            own = own and Path(inspect.getfile(import_module(module))).is_relative_to(PACKAGE)
+            names = {*parameters, "class_path", "init_args", "help", *settings.get("init_args", {}).keys()}
+            known |= {f"--{section}.{argument}" for argument in names}
+            if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+                groups.add(f"--{section}")
+        kept["options"][name] = sorted(known | {f"{group}." for group in groups})
+    kept["help"][_view()] = {name: parser.format_help() for name, parser in parsers.items()}
+    if own and not sys.dont_write_bytecode:  # changes of other code would not be noticed
+        _write(kept)
+    return dict(kept["options"])
+
+
+def _read() -> dict[str, Any]:
+    state = _state()
+    try:
+        kept = json.loads(FILE.read_text(encoding="utf-8"))
+        if kept["state"] == state:
+            return dict(kept)
+    except (OSError, ValueError, KeyError):  # there is none yet, or it is damaged
+        pass
+    return {"state": state, "options": {}, "help": {}}
+
+
+def _write(kept: dict[str, Any]) -> None:
+    unfinished = FILE.with_name(f"{FILE.name}.{os.getpid()}")
+    try:
+        FILE.parent.mkdir(parents=True, exist_ok=True)
+        unfinished.write_text(json.dumps(kept), encoding="utf-8")
+        os.replace(unfinished, FILE)
+    except OSError:  # as with byte code, a folder that cannot be written costs time only
+        unfinished.unlink(missing_ok=True)
+
+
+def _state() -> str:
+    """Hash what the options depend on: this package, its config, and what is installed."""
+    files = sorted(PACKAGE.rglob("*.py"))
+    parts: list[object] = [(str(file), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    parts += [sys.version, *(version(name) for name in ("jsonargparse", "lightning", "torch"))]
+    parts += [DEFAULT_CONFIG.read_text(encoding="utf-8") if DEFAULT_CONFIG.exists() else None]
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()
+
+
+def _view() -> str:
+    """What the text of a help depends on."""
+    width = shutil.get_terminal_size(fallback=(120, 24)).columns  # as `console.set_up` has it
+    return f"{os.path.basename(sys.argv[0])}, {width} columns, {'' if sys.stdout.isatty() else 'not '}a terminal"

@@ -443,7 +443,7 @@ def baselines(run: Any, task: str) -> dict[str, Any]:
     datamodule = run.datamodule
     datamodule.setup("fit")
     features, [target] = datamodule.columns
-    frame = datamodule.table.frame
+    frame = pl.DataFrame([datamodule.table.column(name) for name in (*features, target)])
     categorical = set(getattr(datamodule, "categorical", None) or ())
     columns, numbers, texts = [], [], []
     for index, feature in enumerate(features):

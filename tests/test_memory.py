@@ -25,4 +25,4 @@ def test_training_from_disk_takes_less_memory_and_gives_the_same_losses(render: 
     in_memory, from_disk = ([run["losses"], run["peak"] - run["steps"][0]["peak"]] for run in runs)
     assert in_memory[0] == from_disk[0]
     assert len(from_disk[0]) == 20
-    assert from_disk[1] < 450e6 < in_memory[1]  # bytes above the imports
+    assert from_disk[1] < in_memory[1] < 400e6  # bytes above the imports

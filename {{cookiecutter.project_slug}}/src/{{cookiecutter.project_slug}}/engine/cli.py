@@ -77,7 +77,7 @@ class Parser(LightningArgumentParser):
 
     # The command line, and the options there are, for all parsers of subcommands and classes
     argv: Sequence[str] = ()
-    known: Mapping[str, Collection[str]] = {}  # noqa: RUF012 (replaced, never changed)
+    known: Mapping[str, Collection[str]] = {}
 
     def error(self, message: str, *args: Any, **kwargs: Any) -> NoReturn:
         self.exit(2, f"error: {options.as_parser_error(str(message), self.argv, self.known)}\n")

@@ -62,6 +62,7 @@ def test_same_seed_gives_the_same_weights(trained: Path) -> None:
     assert not torch.equal(_weights("runs/other"), weights)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(workdir: Path) -> None:
     result = _python_m("fit", "--name", "ddp", *QUICK, "--config", "configs/strategy/ddp.yaml", "--trainer.devices=2")
     assert result.returncode == 0, result.stderr

@@ -19,5 +19,5 @@ def test_every_task_survives_kills(task: str, render: Render, tmp_path: Path, mo
 
 
 def test_a_model_and_data_from_scratch_and_two_processes_survive_faults(render: Render) -> None:
-    command = ("-m", "pytest", "-q", "-m", "slow", "tests/test_faults.py", "-k", OF_ANY_TASK)
+    command = ("-m", "pytest", "-q", "-m", "slow", "-k", OF_ANY_TASK)
     assert " passed" in in_project(render(task="regression", logger="csv"), *command).stdout

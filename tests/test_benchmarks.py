@@ -66,3 +66,16 @@ def test_every_size_is_trained_and_measured(tmp_path: Path) -> None:
     for found in measures.values():
         assert found["sizes"] == [1, 5]
         assert min(found["wall"]["seconds"]) > 0
+
+
+def test_the_table_and_the_exponents_are_those_of_the_recorded_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SPEED.parent))
+    import scaling
+
+    recorded = json.loads(scaling.RESULT.read_text())
+    assert scaling.table(recorded) in scaling.PAGE.read_text()
+    assert recorded["measures"].keys() == scaling.MEASURES.keys()
+    for found in recorded["measures"].values():
+        cpu = found["cpu"]
+        assert cpu["exponent"] == pytest.approx(scaling.exponent(found["sizes"], cpu["seconds"]), abs=0.002)
+        assert cpu["exponent"] <= scaling.GOAL

@@ -15,6 +15,7 @@ with 1 if an exponent of CPU time is above 1.05.
 import argparse
 import json
 import math
+import os
 import statistics
 import sys
 import tempfile
@@ -109,7 +110,7 @@ def programs(cases: Cases, folder: Path) -> dict[str, Callable[[int], Program]]:
 
     def train(*options: str) -> Program:
         program = fit(project, *options, "--trainer.devices", "1", timer="phases.Phases")
-        path = f"{program.environment['PYTHONPATH']}:{folder}"  # where own.py is
+        path = os.pathsep.join([program.environment["PYTHONPATH"], str(folder)])  # where own.py is
         return program._replace(environment={**program.environment, "PYTHONPATH": path})
 
     def table(rows: int, batch_size: int) -> tuple[str, ...]:

@@ -255,7 +255,8 @@ def machine(folder: Path, *without: str, uv: bool = False) -> tuple[Path, dict[s
     if uv:
         (folder / "bin/uv").symlink_to(Path(sys.executable).with_name("uv"))
     path = os.pathsep.join([str(folder / "bin"), "/usr/local/bin", "/usr/bin", "/bin"])
-    return folder / "bin/python", {"PATH": path, "VIRTUAL_ENV": None, "CONDA_PREFIX": None, "UV_COMPILE_BYTECODE": "0"}
+    quick = {"UV_COMPILE_BYTECODE": "0", "UV_NO_CONFIG": "1"}  # of a dozen environments
+    return folder / "bin/python", {"PATH": path, "VIRTUAL_ENV": None, "CONDA_PREFIX": None, **quick}
 
 
 def template_with(folder: Path, old: str, new: str, path: str) -> Path:

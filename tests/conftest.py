@@ -52,8 +52,8 @@ ALWAYS = {
     "src/seed/datamodule.py",
     *(f"src/seed/engine/{name}.py" for name in ("__init__", "callbacks", "checkpoints", "cli", "columns_csv")),
     *(f"src/seed/engine/{name}.py" for name in ("comparison", "console", "contract", "curves", "durable")),
-    *(f"src/seed/engine/{name}.py" for name in ("epoch_metrics", "errors", "fsdp", "health", "known_options")),
-    *(f"src/seed/engine/{name}.py" for name in ("last_checkpoint", "loggers", "metrics", "optimizer")),
+    *(f"src/seed/engine/{name}.py" for name in ("epoch_metrics", "errors", "fsdp", "hardware", "health")),
+    *(f"src/seed/engine/{name}.py" for name in ("known_options", "last_checkpoint", "loggers", "metrics", "optimizer")),
     *(f"src/seed/engine/{name}.py" for name in ("options", "predictions")),
     *(f"src/seed/engine/{name}.py" for name in ("progress", "provenance", "random_state", "record", "replay")),
     *(f"src/seed/engine/{name}.py" for name in ("results", "resumed_logs", "runs", "schedule", "startup")),
@@ -65,6 +65,7 @@ ALWAYS = {
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints")),
     *(f"tests/{name}.py" for name in ("test_compare", "test_configs", "test_data", "test_datamodule", "test_learning")),
     *(f"tests/{name}.py" for name in ("test_mistakes", "test_module", "test_provenance", "test_report", "test_train")),
+    "tests/test_hardware.py",
     "tests/test_startup.py",
     "tests/test_training_loop.py",
 }

@@ -30,7 +30,7 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from . import checkpoints, console, known_options, options, runs, training_loop, workers
+from . import checkpoints, console, hardware, known_options, options, runs, training_loop, workers
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
 from .durable import DurableCheckpointIO
@@ -184,6 +184,8 @@ class CLI(LightningCLI):
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run's folder (default: the current time)."
         )
+        about = "Of float32 on GPUs: highest, or high (TensorFloat32) or medium (bfloat16), which are faster."
+        parser.add_argument("--matmul_precision", type=hardware.MatmulPrecision, default="high", help=about)
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         for fact in self.facts:
@@ -318,6 +320,7 @@ class CLI(LightningCLI):
             **kwargs,
         )
         training_loop.install(trainer)
+        hardware.set_matmul_precision(trainer, self._get(self.config_init, "matmul_precision"))
         # First, since others read config.yaml when training starts.
         trainer.callbacks.sort(key=lambda each: not isinstance(each, RunConfig))  # type: ignore[attr-defined]
         cores = os.cpu_count() or 1

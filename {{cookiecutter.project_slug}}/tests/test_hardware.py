@@ -10,7 +10,7 @@ import yaml
 from conftest import ROOT, error_line
 from torch.utils.data import DataLoader
 
-from {{ cookiecutter.project_slug }}.engine.hardware import pin_batches, set_matmul_precision
+from {{ cookiecutter.project_slug }}.engine import hardware
 
 
 def _trainer(device: str) -> Any:
@@ -22,7 +22,7 @@ def _trainer(device: str) -> Any:
 )
 def test_batches_of_worker_processes_are_pinned_on_a_gpu(device: str, workers: int, pinned: bool) -> None:
     loader: DataLoader[int] = DataLoader(range(4), num_workers=workers)  # type: ignore[arg-type]
-    pin_batches(_trainer(device), loader)
+    hardware.pin_batches(_trainer(device), loader)
     assert loader.pin_memory == pinned
 
 
@@ -30,7 +30,7 @@ def test_matrix_products_are_less_precise_on_a_gpu_alone(monkeypatch: pytest.Mon
     given: list[str] = []
     monkeypatch.setattr(torch, "set_float32_matmul_precision", given.append)
     for device in ("cpu", "cuda"):
-        set_matmul_precision(_trainer(device), "high")
+        hardware.set_matmul_precision(_trainer(device), "high")
     assert given == ["high"]
     config = yaml.safe_load((ROOT / "configs/accelerator/gpu.yaml").read_text())
     assert config["matmul_precision"] == "high"

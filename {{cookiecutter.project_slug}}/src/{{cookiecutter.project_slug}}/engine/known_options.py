@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import cache_from_source
@@ -136,12 +137,10 @@ def _classes(parser: Any) -> Iterator[tuple[str, str]]:
 
 def _read() -> dict[str, Any]:
     state = _state()
-    try:
+    with suppress(OSError, ValueError, KeyError):  # there is none yet, or it is damaged
         kept = json.loads(FILE.read_text(encoding="utf-8"))
         if kept["state"] == state:
             return dict(kept)
-    except (OSError, ValueError, KeyError):  # there is none yet, or it is damaged
-        pass
     return {"state": state, "options": {}, "help": {}}
 
 

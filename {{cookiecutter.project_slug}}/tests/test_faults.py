@@ -111,7 +111,7 @@ class Crash(Callback):
     [
         [("on_before_backward", 6)],
         pytest.param(
-            [("on_train_batch_end", 1), ("on_validation_start", 1), ("on_train_epoch_start", 2)],
+            [("on_train_batch_end", 6), ("on_validation_start", 1), ("on_train_epoch_start", 2)],
             marks=pytest.mark.slow,
         ),
     ],

@@ -81,7 +81,7 @@ def test_images_are_opened_once_until_one_changes(workdir: Path, monkeypatch: py
         opened.append(source)
         return read_image(source, channels, size)
 
-    monkeypatch.setattr("lit_project.data.images.read_image", count)
+    monkeypatch.setattr(images, "read_image", count)
     make_datamodule(path=str(path))
     assert len(opened) == 21
     make_datamodule(path=str(path))

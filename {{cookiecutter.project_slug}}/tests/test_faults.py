@@ -1,7 +1,6 @@
 """Faults: kills, signals, damaged checkpoints, a full disk and a loss that is not a number. A resumed run is exact.
 
-Those that start other processes are slow, and run by `pytest -m slow`: killed at random points, on two processes, and
-with a model and data from scratch.
+`pytest -m slow` runs most of them: killed at random points, on two processes, and with a model and data from scratch.
 """
 
 import errno
@@ -163,7 +162,10 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+DAMAGE = [flip, *(pytest.param(damage, marks=pytest.mark.slow) for damage in (truncate, empty, Path.unlink))]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_resume_takes_the_best_checkpoint_if_the_last_one_is_damaged(
     damage: Any, trained: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -174,7 +176,7 @@ def test_resume_takes_the_best_checkpoint_if_the_last_one_is_damaged(
     assert read_checkpoint(last)["global_step"] == 12  # of two epochs
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_resume_without_a_whole_checkpoint_is_refused_and_changes_nothing(
     damage: Any, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -204,6 +206,7 @@ def test_run_that_was_killed_before_it_saved_is_not_resumed_as_the_run_before(
     assert contents(Path("runs")) == before
 
 
+@pytest.mark.slow
 def test_unfinished_checkpoints_of_killed_runs_are_removed(trained: Path) -> None:
     stale = trained / "checkpoints/.last.ckpt.123.unfinished"
     stale.write_bytes(b"PK")
@@ -222,7 +225,7 @@ def test_loss_that_is_not_a_number_ends_the_run_and_is_in_no_checkpoint(workdir:
         assert all(torch.isfinite(value).all() for value in content["state_dict"].values())
 
 
-@pytest.mark.parametrize("broken", ["os.fsync", "torch.save"])
+@pytest.mark.parametrize("broken", ["os.fsync", pytest.param("torch.save", marks=pytest.mark.slow)])
 def test_full_disk_is_reported_in_one_line_and_leaves_the_checkpoints_as_they_were(
     broken: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -76,7 +76,7 @@ for args in (["fit", "--help"], {typo}):
     result = in_new_process(code)
     message = "error: --trainer.max_epoch: no such option; did you mean --trainer.max_epochs?"
     message += " (--help lists the options)"
-    assert (result.stdout, result.stderr) == (f"{kept}None []\n2 []\n", f"{message}\n")
+    assert (result.stdout, result.stderr) == (f"{kept}0 []\n2 []\n", f"{message}\n")
     Path("options.json").unlink()
     assert error_line(typo, capsys) == message  # and the parser says the same
 

@@ -37,7 +37,7 @@ def answer(args: Sequence[str]) -> None:
         text = kept["help"].get(_view(), {}).get(subcommand)
         if text is not None:
             print(text, end="")
-            sys.exit()
+            sys.exit(0)
     elif message := misspelled(args, kept["options"]):
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)

@@ -207,19 +207,16 @@ class Cases:
 
     def bytecode(self) -> Case:
         smoke = self._command("fit", "--config", "configs/smoke.yaml")
-        cache = self.folder / "bytecode"
 
         def first() -> Run:
-            shutil.rmtree(cache, ignore_errors=True)
-            return second()
-
-        def second() -> Run:
-            return smoke._replace(environment={**smoke.environment, "PYTHONPYCACHEPREFIX": str(cache)}).process()
+            for folder in list(self._plain.rglob("__pycache__")):
+                shutil.rmtree(folder)
+            return smoke.process()
 
         return Case(
-            title="smoke process without byte code / with it",
-            how="`PYTHONPYCACHEPREFIX` at an empty folder; all packages",
-            sides={"first": first, "second": second},
+            title="first smoke process after installing / the second",
+            how="without byte code of the project; pip and the project's setting for uv compile that of packages",
+            sides={"first": first, "second": smoke.process},
             ratios={"cost": ("first", "second")},
             goal=1.2,
             goal_is="most",

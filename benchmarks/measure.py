@@ -9,7 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from cookiecutter.main import cookiecutter
 
@@ -17,6 +17,7 @@ REPO = Path(__file__).parents[1]
 HERE = Path(__file__).parent
 NAME = "speed_project"  # of all rendered projects
 CLOCKS = ("wall", "cpu")
+Result = TypeVar("Result")
 
 
 class Run(NamedTuple):
@@ -73,10 +74,14 @@ class Program(NamedTuple):
 
     def training(self) -> Run:
         """Run it, and return what its `Stopwatch` has measured."""
+        return Run(**self.result())
+
+    def result(self) -> Any:
+        """Run it, and return the JSON it writes to the file that the environment names."""
         with tempfile.TemporaryDirectory() as folder:
             result = Path(folder) / "result.json"
             self._replace(environment={**self.environment, "SPEED_RESULT": str(result)}).process()
-            return Run(**json.loads(result.read_text()))
+            return json.loads(result.read_text())
 
 
 def _run_in_terminal(
@@ -126,15 +131,16 @@ def render(folder: Path, **answers: Any) -> Path:
     return Path(made)
 
 
-def fit(project: Path, *options: str, switch: str = "") -> Program:
+def fit(project: Path, *options: str, switch: str = "", timer: str = "timed.Timed") -> Program:
     """Make the program that trains a rendered project by its own command, with its training timed.
 
     Args:
         project: The project.
         options: Options of `fit`.
         switch: Switch of switches.py to apply.
+        timer: Callback that measures it.
     """
-    command = [sys.executable, "-m", f"{NAME}.train", "fit", *options, "--trainer.callbacks+=timed.Timed"]
+    command = [sys.executable, "-m", f"{NAME}.train", "fit", *options, f"--trainer.callbacks+={timer}"]
     return Program(command, project, {**paths(project), "SPEED_SWITCH": switch})
 
 
@@ -143,9 +149,11 @@ def paths(project: Path) -> dict[str, str]:
     return {"PYTHONPATH": os.pathsep.join(map(str, (project / "src", HERE, HERE / "by_hand")))}
 
 
-def alternate(sides: Mapping[str, Callable[[], Run]], rounds: int, keep_order: bool = False) -> dict[str, list[Run]]:
+def alternate(
+    sides: Mapping[str, Callable[[], Result]], rounds: int, keep_order: bool = False
+) -> dict[str, list[Result]]:
     """Run all sides in every round, each time another one first unless the order matters."""
-    runs: dict[str, list[Run]] = {name: [] for name in sides}
+    runs: dict[str, list[Result]] = {name: [] for name in sides}
     for number in range(rounds):
         first = 0 if keep_order else number % len(sides)
         names = list(sides)

@@ -7,7 +7,6 @@ from typing import Any
 
 from switches import TRICKS
 
-MARKED = re.compile(r"(?<=<!-- from speed\.json -->\n).*?(?=<!-- end -->)", re.DOTALL)
 TRAINING = (
     *("regression", "rows_10000", "rows_100000", "classification", "image_classification", "language_model"),
     *("stock_lightning", "engine_alone", "hydra_template"),
@@ -16,11 +15,9 @@ TRAINING = (
 
 def tables(content: dict[str, Any]) -> str:
     """Tabulate what speed.json holds."""
-    machine, cases = content["machine"], content["cases"]
-    where = machine["accelerator"] or f"{machine['cores']} cores of an {machine['cpu']}, no accelerator"
+    cases = content["cases"]
     lines = [
-        f"Measured on {machine['date'][:10]} on {where}, {machine['threads']} thread; {machine['system']}, Python "
-        f"{machine['python']}, torch {machine['torch']}, Lightning {machine['lightning']}. "
+        f"{measured(content['machine'])} "
         f"{content['pairs']} runs of each program, in alternation. Median ratio of wall time [least, greatest].",
         "",
         "Training: the speed of the project as a multiple of the other program's; above 1, the project is faster.",
@@ -56,9 +53,23 @@ def write(result: Path, page: Path, picture: Path) -> None:
         picture: PNG file.
     """
     content = json.loads(result.read_text())
-    found = tables(content)
-    page.write_text(MARKED.sub(lambda _: found, page.read_text()))
+    insert(page, result.name, tables(content))
     draw(content, picture)
+
+
+def insert(page: Path, source: str, text: str) -> None:
+    """Put a text between the marks of a page that name its source, such as speed.json."""
+    marked = re.compile(rf"(?<=<!-- from {re.escape(source)} -->\n).*?(?=<!-- end -->)", re.DOTALL)
+    page.write_text(marked.sub(lambda _: text, page.read_text()))
+
+
+def measured(machine: dict[str, Any]) -> str:
+    """Say when, where and with which versions something was measured."""
+    where = machine["accelerator"] or f"{machine['cores']} cores of an {machine['cpu']}, no accelerator"
+    return (
+        f"Measured on {machine['date'][:10]} on {where}, {machine['threads']} thread; {machine['system']}, Python "
+        f"{machine['python']}, torch {machine['torch']}, Lightning {machine['lightning']}."
+    )
 
 
 def draw(content: dict[str, Any], picture: Path) -> None:

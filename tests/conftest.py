@@ -52,8 +52,9 @@ ALWAYS = {
     "src/seed/datamodule.py",
     *(f"src/seed/engine/{name}.py" for name in ("__init__", "callbacks", "checkpoints", "cli", "columns_csv")),
     *(f"src/seed/engine/{name}.py" for name in ("comparison", "console", "contract", "curves", "durable")),
-    *(f"src/seed/engine/{name}.py" for name in ("epoch_metrics", "errors", "fsdp", "health", "last_checkpoint")),
-    *(f"src/seed/engine/{name}.py" for name in ("loggers", "metrics", "optimizer", "options", "predictions")),
+    *(f"src/seed/engine/{name}.py" for name in ("epoch_metrics", "errors", "fsdp", "hardware", "health")),
+    *(f"src/seed/engine/{name}.py" for name in ("known_options", "last_checkpoint", "loggers", "metrics", "optimizer")),
+    *(f"src/seed/engine/{name}.py" for name in ("options", "predictions")),
     *(f"src/seed/engine/{name}.py" for name in ("progress", "provenance", "random_state", "record", "replay")),
     *(f"src/seed/engine/{name}.py" for name in ("results", "resumed_logs", "runs", "schedule", "startup")),
     *(f"src/seed/engine/{name}.py" for name in ("step_log", "stop", "training_loop", "weights", "workers")),
@@ -64,6 +65,7 @@ ALWAYS = {
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints")),
     *(f"tests/{name}.py" for name in ("test_compare", "test_configs", "test_data", "test_datamodule", "test_learning")),
     *(f"tests/{name}.py" for name in ("test_mistakes", "test_module", "test_provenance", "test_report", "test_train")),
+    "tests/test_hardware.py",
     "tests/test_startup.py",
     "tests/test_training_loop.py",
 }
@@ -254,7 +256,8 @@ def machine(folder: Path, *without: str, uv: bool = False) -> tuple[Path, dict[s
     if uv:
         (folder / "bin/uv").symlink_to(Path(sys.executable).with_name("uv"))
     path = os.pathsep.join([str(folder / "bin"), "/usr/local/bin", "/usr/bin", "/bin"])
-    return folder / "bin/python", {"PATH": path, "VIRTUAL_ENV": None, "CONDA_PREFIX": None, "UV_COMPILE_BYTECODE": "0"}
+    quick = {"UV_COMPILE_BYTECODE": "0", "UV_NO_CONFIG": "1"}  # of a dozen environments
+    return folder / "bin/python", {"PATH": path, "VIRTUAL_ENV": None, "CONDA_PREFIX": None, **quick}
 
 
 def template_with(folder: Path, old: str, new: str, path: str) -> Path:

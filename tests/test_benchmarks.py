@@ -1,9 +1,11 @@
-"""The benchmark of speed: it runs, compares programs that do the same, and notices a ratio that is worse."""
+"""The benchmarks of speed and scaling: they run, compare what is the same, and notice what is worse."""
 
 import json
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from conftest import REPO
 
@@ -35,9 +37,45 @@ def test_a_ratio_below_its_floor_is_a_failure(tmp_path: Path) -> None:
     assert "above the limit of 1e-09 by more than the spread" in result.stderr
 
 
-def test_the_tables_are_those_of_the_recorded_run(monkeypatch) -> None:
+def test_the_tables_are_those_of_the_recorded_run(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(str(SPEED.parent))
     import page
 
     recorded = json.loads((SPEED.parent / "speed.json").read_text())
     assert page.tables(recorded) in (SPEED.parent / "README.md").read_text()
+
+
+def test_the_exponent_is_the_power_of_the_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SPEED.parent))
+    import scaling
+
+    sizes = [3, 10, 30, 100, 300]
+    for power in (0.0, 1.0, 1.5):
+        assert scaling.exponent(sizes, [0.02 * size**power for size in sizes]) == pytest.approx(power)
+
+
+def test_every_size_is_trained_and_measured(tmp_path: Path) -> None:
+    output = tmp_path / "scaling.json"
+    command = [sys.executable, SPEED.parent / "scaling.py", "--short", "--only", "metrics", "--output", output]
+    result = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stderr
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    measures = json.loads(output.read_text())["measures"]
+    assert lines == [{"measure": name, **found} for name, found in measures.items()]
+    assert [*measures] == ["metrics_step", "metrics_after"]
+    for found in measures.values():
+        assert found["sizes"] == [1, 5]
+        assert min(found["wall"]["seconds"]) > 0
+
+
+def test_the_table_and_the_exponents_are_those_of_the_recorded_run(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(SPEED.parent))
+    import scaling
+
+    recorded = json.loads(scaling.RESULT.read_text())
+    assert scaling.table(recorded) in scaling.PAGE.read_text()
+    assert recorded["measures"].keys() == scaling.MEASURES.keys()
+    for found in recorded["measures"].values():
+        cpu = found["cpu"]
+        assert cpu["exponent"] == pytest.approx(scaling.exponent(found["sizes"], cpu["seconds"]), abs=0.002)
+        assert cpu["exponent"] <= scaling.GOAL

@@ -1,4 +1,4 @@
-"""Runs of every task are killed at random and resumed exactly."""
+"""The slow tests of a rendered project: runs are killed at random and resumed exactly, and the engine at large."""
 
 from pathlib import Path
 
@@ -6,18 +6,24 @@ import pytest
 
 from conftest import CHOICES, Render, in_project
 
-OF_ANY_TASK = "scratch or two_processes"  # tests of the engine with a model or processes of their own
+OF_ANY_TASK = "not (scratch or two_processes)"  # which have a model or processes of their own
+OTHERS = [task for task in CHOICES["task"] if task != "regression"]
 
 
-@pytest.mark.parametrize("task", CHOICES["task"])
-def test_every_task_survives_kills(task: str, render: Render, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture(autouse=True)
+def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     if Path("/dev/shm").exists():  # another file system, from which no file can be renamed into the run
         monkeypatch.setenv("TMPDIR", "/dev/shm")
-    command = ("-m", "pytest", "-q", "-m", "slow", "tests/test_faults.py", "-k", f"not ({OF_ANY_TASK})")
-    command += ("--basetemp", str(tmp_path / "runs"))
-    assert " passed" in in_project(render(task=task, logger="csv"), *command).stdout
 
 
-def test_a_model_and_data_from_scratch_and_two_processes_survive_faults(render: Render) -> None:
-    command = ("-m", "pytest", "-q", "-m", "slow", "tests/test_faults.py", "-k", OF_ANY_TASK)
-    assert " passed" in in_project(render(task="regression", logger="csv"), *command).stdout
+@pytest.mark.parametrize("task", OTHERS)
+def test_every_task_survives_kills(task: str, render: Render, tmp_path: Path) -> None:
+    command = ("-m", "pytest", "-q", "-m", "slow", "tests/test_faults.py", "tests/test_mistakes.py", "-k", OF_ANY_TASK)
+    project = render(task=task, logger="csv")
+    assert " passed" in in_project(project, *command, "--basetemp", str(tmp_path / "runs")).stdout
+
+
+def test_the_default_project_passes_all_slow_tests(render: Render, tmp_path: Path) -> None:
+    project = render(task="regression", logger="csv")
+    command = ("-m", "pytest", "-q", "-m", "slow", "--basetemp", str(tmp_path / "runs"))
+    assert " passed" in in_project(project, *command).stdout

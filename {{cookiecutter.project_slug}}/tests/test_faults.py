@@ -1,6 +1,6 @@
 """Faults: kills, signals, damaged checkpoints, a full disk and a loss that is not a number. A resumed run is exact.
 
-`pytest -m slow` kills at random, trains on two processes, and trains a model and data from scratch.
+`pytest -m slow` runs most of them: killed at random points, on two processes, and with a model and data from scratch.
 """
 
 import errno
@@ -25,8 +25,8 @@ from faults import (
     BreakLoss,
     Record,
     SignalAt,
+    child,
     fit,
-    needs_fork,
     read_losses,
     require_same,
     train_base,
@@ -48,16 +48,14 @@ def contents(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@needs_fork
+@child
 def test_killed_run_that_is_resumed_equals_an_uninterrupted_one(workdir: Path) -> None:
     train_base(*TRAINING, *COSINE)
     assert train_with_kills([("on_before_optimizer_step", 3), ("saving", 3)], *TRAINING, *COSINE) == 2
 
 
-@needs_fork
-@pytest.mark.parametrize(
-    ("signum", "code"), [(signal.SIGTERM, 143), pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow)]
-)
+@child
+@pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_signal_saves_after_the_step_and_the_run_resumes_exactly(signum: int, code: int, workdir: Path) -> None:
     options = [*TRAINING, "--last_checkpoint.every_n_steps", "null", *COSINE]
     train_base(*options)
@@ -71,7 +69,7 @@ def test_signal_saves_after_the_step_and_the_run_resumes_exactly(signum: int, co
     require_same("stopped", signum, at_most=0)
 
 
-@needs_fork
+@child
 @pytest.mark.parametrize("again", [[], [*TRAINING, *STRICT]], ids=["nothing", "the same command"])
 def test_resumed_run_keeps_its_options_whatever_is_typed_again(again: list[str], workdir: Path) -> None:
     options = [*TRAINING, *STRICT]
@@ -84,7 +82,7 @@ def test_resumed_run_keeps_its_options_whatever_is_typed_again(again: list[str],
     assert read_checkpoint("runs/killed/checkpoints/last.ckpt")["epoch"] == 3
 
 
-@needs_fork
+@child
 @pytest.mark.parametrize(("signum", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_second_signal_exits_at_once(signum: int, code: int, workdir: Path) -> None:
     stop = (SignalAt, "on_train_batch_start", 3, signum, 2)
@@ -107,26 +105,29 @@ class Crash(Callback):
             raise RuntimeError("broken on purpose")
 
 
-CRASHES = [
-    ("on_before_backward", 6),
-    ("on_train_batch_end", 1),
-    ("on_validation_start", 1),
-    ("on_train_epoch_start", 2),
-]  # each counted anew
-
-
-def test_run_that_crashes_within_a_step_is_resumed_exactly(workdir: Path) -> None:
+@pytest.mark.parametrize(
+    "crashes",  # each counted anew
+    [
+        [("on_before_backward", 6)],
+        pytest.param(
+            [("on_train_batch_end", 6), ("on_validation_start", 1), ("on_train_epoch_start", 2)],
+            marks=pytest.mark.slow,
+        ),
+    ],
+    ids=["once", "three times"],
+)
+def test_run_that_crashes_within_a_step_is_resumed_exactly(crashes: list[tuple[str, int]], workdir: Path) -> None:
     def train(name: str, *args: str, callbacks: Sequence[Callback] = ()) -> None:
         run_cli(["fit", *args, *TRAINING, *COSINE], facts=FACTS, callbacks=[Record(f"{name}.txt"), *callbacks])
 
     train("base", "--name", "base")
     start = ["--name", "crashed"]
-    for crash in CRASHES:
+    for crash in crashes:
         with pytest.raises(RuntimeError, match="broken on purpose"):
             train("crashed", *start, callbacks=[Crash(*crash)])
         start = ["--ckpt_path", "last"]
     train("crashed", *start)
-    require_same("crashed", CRASHES, at_most=INTERVAL * ACCUMULATE * len(CRASHES))
+    require_same("crashed", crashes, at_most=INTERVAL * ACCUMULATE * len(crashes))
 
 
 def test_run_that_cannot_load_a_row_is_resumed_at_its_batch(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -161,7 +162,10 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+DAMAGE = [flip, *(pytest.param(damage, marks=pytest.mark.slow) for damage in (truncate, empty, Path.unlink))]
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_resume_takes_the_best_checkpoint_if_the_last_one_is_damaged(
     damage: Any, trained: Path, capfd: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -172,7 +176,7 @@ def test_resume_takes_the_best_checkpoint_if_the_last_one_is_damaged(
     assert read_checkpoint(last)["global_step"] == 12  # of two epochs
 
 
-@pytest.mark.parametrize("damage", [truncate, flip, empty, Path.unlink])
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_resume_without_a_whole_checkpoint_is_refused_and_changes_nothing(
     damage: Any, trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -192,7 +196,7 @@ def test_resume_for_fewer_epochs_is_refused_and_changes_nothing(
     assert contents(Path("runs")) == before
 
 
-@needs_fork
+@child
 def test_run_that_was_killed_before_it_saved_is_not_resumed_as_the_run_before(
     trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -202,6 +206,7 @@ def test_run_that_was_killed_before_it_saved_is_not_resumed_as_the_run_before(
     assert contents(Path("runs")) == before
 
 
+@pytest.mark.slow
 def test_unfinished_checkpoints_of_killed_runs_are_removed(trained: Path) -> None:
     stale = trained / "checkpoints/.last.ckpt.123.unfinished"
     stale.write_bytes(b"PK")
@@ -209,7 +214,7 @@ def test_unfinished_checkpoints_of_killed_runs_are_removed(trained: Path) -> Non
     assert not stale.exists()
 
 
-@needs_fork
+@child
 def test_loss_that_is_not_a_number_ends_the_run_and_is_in_no_checkpoint(workdir: Path) -> None:
     outcome = fit("--name", "broken", *TRAINING, callbacks=[(BreakLoss, 5)])
     assert outcome.code == 1, outcome.output
@@ -220,7 +225,7 @@ def test_loss_that_is_not_a_number_ends_the_run_and_is_in_no_checkpoint(workdir:
         assert all(torch.isfinite(value).all() for value in content["state_dict"].values())
 
 
-@pytest.mark.parametrize("broken", ["os.fsync", "torch.save"])
+@pytest.mark.parametrize("broken", ["os.fsync", pytest.param("torch.save", marks=pytest.mark.slow)])
 def test_full_disk_is_reported_in_one_line_and_leaves_the_checkpoints_as_they_were(
     broken: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -269,8 +274,7 @@ def random_points(seed: int, kills: int) -> list[tuple[str, int]]:
     return [(hook, generator.randint(1, HOOKS[hook])) for hook in hooks]
 
 
-@needs_fork
-@pytest.mark.slow
+@child
 @pytest.mark.parametrize("options", [[], EMA, WORKERS], ids=["plain", "ema", "workers"])
 def test_run_killed_at_random_points_equals_an_uninterrupted_one(options: list[str], workdir: Path) -> None:
     if options is WORKERS and not WORKERS:
@@ -283,8 +287,7 @@ def test_run_killed_at_random_points_equals_an_uninterrupted_one(options: list[s
         seed += 1
 
 
-@needs_fork
-@pytest.mark.slow
+@child
 def test_run_killed_while_saving_keeps_the_checkpoint_before(workdir: Path) -> None:
     train_base(*TRAINING, *COSINE)
     assert train_with_kills([("saving", call) for call in (2, 1, 3, 2, 1)], *TRAINING, *COSINE) == 5
@@ -293,8 +296,7 @@ def test_run_killed_while_saving_keeps_the_checkpoint_before(workdir: Path) -> N
 KINDS = ["shuffle", "generator", "weighted", "lazy", "batch_sampler", "mixup", "stream", "two"]
 
 
-@needs_fork
-@pytest.mark.slow
+@child
 @pytest.mark.parametrize(("kind", "workers"), [*((kind, 0) for kind in KINDS), ("shuffle", 2), ("stream", 2)])
 def test_model_and_data_from_scratch_resume_exactly(kind: str, workers: int, workdir: Path) -> None:
     options = [*TRAINING, *OWN, "--data.kind", kind, "--data.workers", str(workers)]
@@ -302,8 +304,7 @@ def test_model_and_data_from_scratch_resume_exactly(kind: str, workers: int, wor
     assert train_with_kills([("on_before_optimizer_step", 3), ("on_train_batch_end", 6)], *options) == 2
 
 
-@needs_fork
-@pytest.mark.slow
+@child
 @pytest.mark.parametrize(
     ("kind", "message"),
     [
@@ -348,8 +349,7 @@ def signal_at(call: int, signum: int, rank: int) -> list[str]:
     return ["--trainer.callbacks+=faults.SignalAt", *options]
 
 
-@needs_fork
-@pytest.mark.slow
+@child
 def test_two_processes_that_are_stopped_or_killed_resume_exactly(two: list[str]) -> None:
     code, output = run([*two, "--name", "base"], "base")
     assert code == 0, output

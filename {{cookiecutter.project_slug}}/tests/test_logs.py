@@ -69,6 +69,7 @@ def test_log_has_a_plain_line_for_every_epoch_as_soon_as_it_ends(workdir: Path) 
     assert found == [("1", "4"), ("2", "8"), ("3", "12")]
 
 
+@pytest.mark.slow
 def test_long_epoch_and_validation_have_a_line_every_minute(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     minutes = range(1, 1 + min(2, len(make_datamodule().val_dataloader())))  # of a validation, one for every batch
     fit("--name", "first", *TRAINING, "--trainer.max_epochs", "1", callbacks=(Clock(monkeypatch, 20, 60),))
@@ -81,6 +82,7 @@ def test_long_epoch_and_validation_have_a_line_every_minute(workdir: Path, monke
     ]
 
 
+@pytest.mark.slow
 def test_resumed_run_counts_on(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     clock = Clock(monkeypatch, 5)
 
@@ -100,6 +102,7 @@ def test_resumed_run_counts_on(workdir: Path, monkeypatch: pytest.MonkeyPatch) -
     ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
@@ -123,11 +126,13 @@ def test_stream_without_length_and_without_validation_says_what_is_known(
     assert lines() == expected
 
 
+@pytest.mark.slow
 def test_progress_can_be_switched_off(workdir: Path) -> None:
     fit(*QUICK, "--trainer.enable_progress_bar", "false")
     assert lines() == []
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(os.name == "nt", reason="needs a POSIX terminal")
 def test_terminal_shows_a_bar(workdir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     import pty

@@ -33,34 +33,35 @@ def test_mistake_gets_one_line_and_leaves_no_run(
     assert not list(Path(".").glob("runs/*"))
 
 
+ENGINE = [  # mistakes that every task has
+    ("--model.lr -1", "--model.lr -1.0: must be 0 or more"),
+    ("--model.lr .nan", "--model.lr nan: must be 0 or more"),
+    ("--model.warmup 2", "--model.warmup 2.0: must be from 0 to 1"),
+    ("--seed_everything -5", "--seed_everything -5: must be from 0 to 4294967295"),
+    ("--seed_everything 99999999999", "--seed_everything 99999999999: must be from 0 to 4294967295"),
+    (f"--name {'n' * 300}", "n…: File name too long"),
+    ("--optimizer Abc", "--optimizer Abc: must be the name of a class"),
+    ("--optimizer Adam --optimizer.lr -1", "--optimizer Adam: Invalid learning rate: -1"),
+    ("--lr_scheduler StepLR --lr_scheduler.step_size 1", "--lr_scheduler: has no effect without --optimizer"),
+    ("--trainer.default_root_dir configs/train.yaml", "configs/train.yaml: is a file"),
+    ("--trainer.default_root_dir configs/train.yaml/runs", "configs/train.yaml/runs: Not a directory"),
+    ("--trainer.barebones true", "--trainer.barebones true: leaves out metrics and checkpoints"),
+    ("--trainer.accelerator abc", "--trainer.accelerator abc: "),
+    ("--trainer.strategy abc", "--trainer.strategy abc: "),
+    ("--trainer.precision abc", "--trainer.precision abc: must be "),
+    ("--trainer.devices abc", "--trainer.devices abc: must be a number"),
+    ("--trainer.accelerator cpu --trainer.devices -1", "--trainer.devices -1: "),
+    ("--trainer.accumulate_grad_batches 0", "--trainer.accumulate_grad_batches 0: must be 1 or more"),
+    ("--trainer.gradient_clip_val -1", "--trainer.gradient_clip_val -1: must be 0 or more"),
+    ("--trainer.limit_train_batches 2.5", "--trainer.limit_train_batches 2.5: "),
+    ("--trainer.val_check_interval 1000", "--trainer.val_check_interval 1000: "),
+    ("--last_checkpoint.every_n_minutes -1", "--last_checkpoint.every_n_minutes -1.0: must be 0 or more"),
+    ("--config configs/callbacks/compile.yaml --trainer.callbacks.backend abc", "backend abc: no such backend"),
+]
+
+
 @pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        *MISTAKES,
-        ("--model.lr -1", "--model.lr -1.0: must be 0 or more"),
-        ("--model.lr .nan", "--model.lr nan: must be 0 or more"),
-        ("--model.warmup 2", "--model.warmup 2.0: must be from 0 to 1"),
-        ("--seed_everything -5", "--seed_everything -5: must be from 0 to 4294967295"),
-        ("--seed_everything 99999999999", "--seed_everything 99999999999: must be from 0 to 4294967295"),
-        (f"--name {'n' * 300}", "n…: File name too long"),
-        ("--optimizer Abc", "--optimizer Abc: must be the name of a class"),
-        ("--optimizer Adam --optimizer.lr -1", "--optimizer Adam: Invalid learning rate: -1"),
-        ("--lr_scheduler StepLR --lr_scheduler.step_size 1", "--lr_scheduler: has no effect without --optimizer"),
-        ("--trainer.default_root_dir configs/train.yaml", "configs/train.yaml: is a file"),
-        ("--trainer.default_root_dir configs/train.yaml/runs", "configs/train.yaml/runs: Not a directory"),
-        ("--trainer.barebones true", "--trainer.barebones true: leaves out metrics and checkpoints"),
-        ("--trainer.accelerator abc", "--trainer.accelerator abc: "),
-        ("--trainer.strategy abc", "--trainer.strategy abc: "),
-        ("--trainer.precision abc", "--trainer.precision abc: must be "),
-        ("--trainer.devices abc", "--trainer.devices abc: must be a number"),
-        ("--trainer.accelerator cpu --trainer.devices -1", "--trainer.devices -1: "),
-        ("--trainer.accumulate_grad_batches 0", "--trainer.accumulate_grad_batches 0: must be 1 or more"),
-        ("--trainer.gradient_clip_val -1", "--trainer.gradient_clip_val -1: must be 0 or more"),
-        ("--trainer.limit_train_batches 2.5", "--trainer.limit_train_batches 2.5: "),
-        ("--trainer.val_check_interval 1000", "--trainer.val_check_interval 1000: "),
-        ("--last_checkpoint.every_n_minutes -1", "--last_checkpoint.every_n_minutes -1.0: must be 0 or more"),
-        ("--config configs/callbacks/compile.yaml --trainer.callbacks.backend abc", "backend abc: no such backend"),
-    ],
+    ("options", "message"), [*MISTAKES, *(pytest.param(*each, marks=pytest.mark.slow) for each in ENGINE)]
 )
 def test_option_and_value_are_named(
     options: str, message: str, workdir: Path, capsys: pytest.CaptureFixture[str]

@@ -6,7 +6,9 @@ import sys
 from pathlib import Path
 
 import pytest
+from conftest import error_line
 
+from {{ cookiecutter.project_slug }}.engine import known_options
 from {{ cookiecutter.project_slug }}.engine.startup import SUBCOMMANDS, quick_imports
 from {{ cookiecutter.project_slug }}.train import main
 
@@ -44,6 +46,67 @@ def test_every_subcommand_of_the_help_has_its_own_help(capsys: pytest.CaptureFix
             main([name, "--help"])
         assert end.value.code == 0
         assert "--data CONFIG" in capsys.readouterr().out
+
+
+@pytest.fixture
+def kept(workdir: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> str:
+    """Keep the options as after a first run, and return the help of `fit`."""
+    monkeypatch.setattr(known_options, "FILE", workdir / "options.json")
+    monkeypatch.setattr(sys, "dont_write_bytecode", False)
+    with pytest.raises(SystemExit):
+        main(["fit", "--help"])
+    return capsys.readouterr().out
+
+
+def test_help_and_misspelled_options_are_known_without_pytorch(kept: str, capsys: pytest.CaptureFixture[str]) -> None:
+    typo = ["fit", "--config", "configs/smoke.yaml", "--trainer.max_epoch=3", "--model.lr", "-1"]
+    code = f"""
+import sys
+from pathlib import Path
+sys.argv[0] = {sys.argv[0]!r}
+from {{ cookiecutter.project_slug }}.engine import known_options
+known_options.FILE = Path("options.json")
+from {{ cookiecutter.project_slug }}.train import main
+for args in (["fit", "--help"], {typo}):
+    try:
+        main(args)
+    except SystemExit as end:
+        print(end.code, [name for name in ("lightning", "torch") if name in sys.modules])
+"""
+    result = in_new_process(code)
+    message = "error: --trainer.max_epoch: no such option; did you mean --trainer.max_epochs?"
+    message += " (--help lists the options)"
+    assert (result.stdout, result.stderr) == (f"{kept}0 []\n2 []\n", f"{message}\n")
+    Path("options.json").unlink()
+    assert error_line(typo, capsys) == message  # and the parser says the same
+
+
+def test_known_options_are_written_anew_after_a_change(kept: str) -> None:
+    assert "--model.lr" in known_options._read()["options"]["fit"]
+    with Path("configs/train.yaml").open("a") as file:
+        file.write("# a change\n")
+    assert known_options._read()["options"] == {}
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        "--trainer.max_epochs=3 --model.lr 1 --data.batch_size 4",
+        "--model own.OwnModel --model.depth 3",
+        "--config own.yaml --data.depth 3",
+        "--ckpt_path last --model.depths 3",
+        "--model.init_args.lr 0.1 --model.class_path own.OwnModel",
+        "--trainer.logger CSVLogger --trainer.logger.name x",
+        "--trainer.callbacks+=Timer --trainer.callbacks.duration 00:00:01:00",
+        "--optimizer Adam --optimizer.lr 3 --modle.help",
+        "--modle 3 --print_config",
+    ],
+)
+def test_only_the_parser_judges_options_of_other_classes(kept: str, options: str) -> None:
+    known = known_options._read()["options"]
+    expected = "--modle.help: no such option" if "--modle.help" in options else None
+    found = known_options.misspelled(["fit", *options.split()], known)
+    assert (found or "").partition("; did")[0].partition(" (")[0] == (expected or "")
 
 
 def test_garbage_is_collected_again_after_the_imports() -> None:

@@ -12,6 +12,7 @@ import yaml
 from conftest import FIRST, QUICK, SHORT, read_checkpoint, read_column
 
 from {{ cookiecutter.project_slug }} import load_run
+from {{ cookiecutter.project_slug }}.engine import curves
 from {{ cookiecutter.project_slug }}.train import main
 
 
@@ -34,6 +35,13 @@ def test_run_leaves_its_files_and_prints_its_folder(workdir: Path) -> None:
     before, *_, after = read_column("runs/first/metrics.csv", "val_loss")
     assert after < before
     assert "warn" not in (result.stdout + result.stderr).lower()
+
+
+def test_picture_of_many_metrics_starts_with_the_loss_and_says_what_it_leaves_out() -> None:
+    names = [*(f"metric{number}" for number in range(99)), "loss"]
+    figure = curves.draw({f"{stage}_{name}": {0: 1.0, 31: 0.5} for name in names for stage in ("train", "val")})
+    assert [axes.get_ylabel() for axes in figure.axes] == ["loss", *names[: curves.PANELS - 1]]
+    assert figure.get_suptitle() == f"{curves.PANELS} of 100 metrics; metrics.csv has all of them"
 
 
 def test_fit_resume_validate_test_and_predict_follow_each_other(workdir: Path) -> None:
@@ -62,6 +70,7 @@ def test_same_seed_gives_the_same_weights(trained: Path) -> None:
     assert not torch.equal(_weights("runs/other"), weights)
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(workdir: Path) -> None:
     result = _python_m("fit", "--name", "ddp", *QUICK, "--config", "configs/strategy/ddp.yaml", "--trainer.devices=2")
     assert result.returncode == 0, result.stderr

@@ -18,6 +18,8 @@ from torchmetrics import MeanSquaredError
 from {{ cookiecutter.project_slug }}.engine import training_loop
 from {{ cookiecutter.project_slug }}.engine.optimizer import FusedOptimizer
 
+pytestmark = pytest.mark.slow  # it changes with the engine or with Lightning
+
 HOOKS = [name for name, _ in inspect.getmembers(Callback, inspect.isfunction) if name.startswith("on_")]
 Event = tuple[Any, ...]
 

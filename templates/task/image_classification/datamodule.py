@@ -24,7 +24,17 @@ from torchvision.transforms import v2
 
 from .data.classes import balanced_weights, class_columns, shares
 from .data.fingerprint import fingerprint, fingerprint_of_bytes
-from .data.images import MAX_PIXELS, ImageLoader, Images, Source, collate_images, find_flaws, find_images, read_image
+from .data.images import (
+    MAX_PIXELS,
+    ImageLoader,
+    Images,
+    Source,
+    collate_images,
+    find_flaws,
+    find_images,
+    read_image,
+    workers_that_pay,
+)
 from .data.labels import Label, file_labels, folder_labels, require_known_classes, split_images
 from .data.split import Splits, require_rows_of_training
 from .engine.errors import InputError, require_between, require_positive, require_same
@@ -45,8 +55,8 @@ class LitDataModule(LightningDataModule):
         mean: Mean for normalization of values from 0 to 1, one for all channels or one for each.
         std: Standard deviation for normalization, likewise.
         skip_corrupt: Whether to leave out images that cannot be read.
-        num_workers: Worker processes that read images. They import the script that runs, so guard a script of your own
-            with `if __name__ == "__main__":`.
+        num_workers: Worker processes that read images; by default as many as pay in training, none for a small folder.
+            They import the script that runs, so guard a script of your own with `if __name__ == "__main__":`.
         batch_size: Images per step.
         shuffle: Whether to reshuffle the training images every epoch.
         val_fraction: Fraction of every class for validation, unless that split is given.
@@ -70,7 +80,7 @@ class LitDataModule(LightningDataModule):
         mean: Sequence[float] = (0.5,),
         std: Sequence[float] = (0.5,),
         skip_corrupt: bool = False,
-        num_workers: int = 0,
+        num_workers: int | None = None,
         batch_size: int = 64,
         shuffle: bool = True,
         val_fraction: float = 0.15,
@@ -82,7 +92,7 @@ class LitDataModule(LightningDataModule):
         self.save_hyperparameters()
         require_positive("data", batch_size=batch_size, std=std)
         require_between("data", 1, math.isqrt(MAX_PIXELS), image_size=8 if image_size is None else image_size)
-        require_between("data", 0, None, num_workers=num_workers)
+        require_between("data", 0, None, num_workers=num_workers or 0)
         require_between("data", 0, 2**63 - 1, split_seed=split_seed)
         if labels is not None and path is None:
             raise InputError(f"--data.labels {labels}: name the folder of the images with --data.path")
@@ -211,6 +221,16 @@ class LitDataModule(LightningDataModule):
         """The transform of a batch into normalized float32: a batch at a time, which is faster than each image."""
         return v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize(self.mean, self.std)])
 
+    @cached_property
+    def workers(self) -> int:
+        """Number of worker processes."""
+        if self.num_workers is not None or self.trainer is None or self.trainer.state.fn != "fit":
+            return self.num_workers or 0
+        count = workers_that_pay([self.found[name] for name in self.names], self.read)
+        if count:
+            rank_zero_info(f"images are read by {count} worker processes; --data.num_workers sets their number")
+        return count
+
     @property
     def read(self) -> partial[Tensor]:
         """`read_image` at the size and with the channels that the model takes."""
@@ -327,7 +347,7 @@ class LitDataModule(LightningDataModule):
     ) -> DataLoader:
         images = Images([self.found[self.names[row]] for row in rows], self.transform(augment), labels)
         collate = partial(collate_images, normalize=self.normalize)
-        return ImageLoader(images, self.num_workers, batch_size=self.batch_size, collate_fn=collate, **options)
+        return ImageLoader(images, self.workers, batch_size=self.batch_size, collate_fn=collate, **options)
 
 
 def _class_names(labels: dict[str, Label]) -> set[str]:

@@ -1,9 +1,11 @@
 """The data: what is special about images."""
 
 import csv
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -14,6 +16,7 @@ from PIL import Image
 from torchvision.transforms import v2
 
 from lit_project import load_run
+from lit_project.data import images
 from lit_project.data.images import read_image
 from lit_project.datamodule import LitDataModule
 from lit_project.engine.errors import InputError
@@ -78,7 +81,7 @@ def test_images_are_opened_once_until_one_changes(workdir: Path, monkeypatch: py
         opened.append(source)
         return read_image(source, channels, size)
 
-    monkeypatch.setattr("lit_project.data.images.read_image", count)
+    monkeypatch.setattr(images, "read_image", count)
     make_datamodule(path=str(path))
     assert len(opened) == 21
     make_datamodule(path=str(path))
@@ -284,6 +287,21 @@ def test_training_does_not_depend_on_the_number_of_workers(workdir: Path) -> Non
 def test_workers_are_never_forked(tmp_path: Path) -> None:
     loader = make_datamodule(path=str(_folder(tmp_path)), num_workers=1).train_dataloader()
     assert loader.multiprocessing_context.get_start_method() in ("forkserver", "spawn")
+
+
+def test_workers_read_images_where_they_pay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path, fit = str(_folder(tmp_path)), SimpleNamespace(state=SimpleNamespace(fn="fit"))
+
+    def count(trainer: Any = fit, **options: Any) -> int:
+        datamodule = make_datamodule(path=path, **options)
+        datamodule.trainer = trainer
+        return datamodule.train_dataloader().num_workers
+
+    assert count() == 0
+    monkeypatch.setattr(images, "FEW_SECONDS", 0.0)  # as if there were a million images
+    assert count() == min(images.MOST_WORKERS, os.cpu_count() or 1)
+    assert count(num_workers=0) == 0
+    assert count(trainer=None) == 0  # in a script that workers may import
 
 
 def test_class_unseen_in_training_is_named(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ library. Your own text is a config change:
     --data.path my.txt
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -18,7 +18,7 @@ from torch.utils.data import DataLoader
 
 from .data.documents import find_documents
 from .data.fingerprint import fingerprint, fingerprint_of_bytes
-from .data.text import Blocks, Prompt, Shuffle, Vocabulary, characters_of, map_tokens
+from .data.text import Blocks, Prompt, Vocabulary, characters_of, keep_characters, map_tokens
 from .engine.errors import InputError, require_between, require_fractions, require_positive, require_same
 from .engine.predictions import plain_columns
 
@@ -41,7 +41,7 @@ class LitDataModule(LightningDataModule):
         new_tokens: Tokens to generate for a prompt.
         temperature: Sampling temperature; below 1, likely tokens become more likely.
         top_k: Number of most likely tokens to sample from.
-        cache_dir: Folder for the memory-mapped tokens of your text.
+        cache_dir: Folder for the characters and the memory-mapped tokens of your text.
 
     Raises:
         InputError: If the text or a prompt cannot be used.
@@ -185,10 +185,12 @@ class LitDataModule(LightningDataModule):
     @cached_property
     def fitted(self) -> dict[str, Any]:
         """What was found in the text, as plain values: checkpoints load with `weights_only=True`."""
-        pieces: Iterable[str] = [_reference()]
-        if self.path is not None:
-            pieces = find_documents(self.path, self.encoding, self.field).pieces()
-        characters = characters_of(pieces) if self.tokens == "characters" else ""
+        if self.tokens != "characters":
+            characters = ""
+        elif self.path is None:
+            characters = characters_of([_reference()])
+        else:
+            characters = keep_characters(find_documents(self.path, self.encoding, self.field), Path(self.cache_dir))
         return {"settings": self._settings, "characters": characters}
 
     @cached_property
@@ -204,8 +206,7 @@ class LitDataModule(LightningDataModule):
 
     def _loader(self, split: str, shuffle: bool = False) -> DataLoader:
         # No worker processes: a block is a few hundred numbers, and handing them over would cost more.
-        blocks = self.blocks[split]
-        return DataLoader(blocks, batch_size=self.batch_size, sampler=Shuffle(blocks) if shuffle else None)
+        return DataLoader(self.blocks[split], batch_size=self.batch_size, shuffle=shuffle)
 
 
 def _only(batch: list[Prompt]) -> Prompt:

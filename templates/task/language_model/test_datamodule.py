@@ -2,17 +2,16 @@
 
 import csv
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 from examples import make_datamodule
-from torch.utils.data import RandomSampler
 
 from lit_project import load_run
 from lit_project.data import documents
-from lit_project.data.text import Shuffle
 from lit_project.datamodule import LitDataModule
 from lit_project.engine.errors import InputError
 from lit_project.train import main
@@ -204,15 +203,15 @@ def test_tokens_are_cached_until_the_text_changes(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     path = _text(tmp_path)
     make_datamodule(path=path, block_size=16, cache_dir=str(cache))
-    [first] = cache.iterdir()
+    [first] = cache.glob("*.tokens")
     written = first.stat().st_mtime_ns
     make_datamodule(path=path, block_size=16, cache_dir=str(cache))
-    assert [(file, file.stat().st_mtime_ns) for file in cache.iterdir()] == [(first, written)]
+    assert [(file, file.stat().st_mtime_ns) for file in cache.glob("*.tokens")] == [(first, written)]
     _text(tmp_path, "another text " * 200)
     make_datamodule(path=path, block_size=16, cache_dir=str(cache))
-    assert len(list(cache.iterdir())) == 2
+    assert len(list(cache.glob("*.tokens"))) == 2
     make_datamodule(path=path, block_size=16, cache_dir=str(cache), encoding="latin-1")
-    assert len(list(cache.iterdir())) == 3
+    assert len(list(cache.glob("*.tokens"))) == 3
 
 
 def test_how_the_text_is_read_belongs_to_the_checkpoint(tmp_path: Path) -> None:
@@ -231,12 +230,22 @@ def test_character_unseen_in_training_is_named(tmp_path: Path) -> None:
         new.setup("test")
 
 
-def test_blocks_are_shuffled_like_those_of_a_stock_loader() -> None:
-    orders = []
-    for sampler in (Shuffle(range(100_000)), RandomSampler(range(100_000))):
-        torch.manual_seed(0)
-        orders.append([*sampler, *sampler])
-    assert orders[0] == orders[1]
+def test_text_is_read_once_until_it_changes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Path] = []
+    decode = documents._decode
+
+    def count(path: Path, encoding: str) -> Iterator[str]:
+        read.append(path)
+        return decode(path, encoding)
+
+    monkeypatch.setattr(documents, "_decode", count)
+    settings = {"block_size": 16, "cache_dir": str(tmp_path / "cache")}
+    path = _text(tmp_path, "ab\r\n" * 500)
+    for _ in range(2):
+        assert make_datamodule(path=path, **settings).vocabulary.characters == "\n\rab"
+        assert len(read) == 2  # for its characters, and for its tokens
+    _text(tmp_path, "abc\n" * 500)
+    assert make_datamodule(path=path, **settings).vocabulary.characters == "\nabc"
 
 
 def test_corpus_stays_on_disk(tmp_path: Path) -> None:

@@ -4,10 +4,11 @@ import errno
 import inspect
 import math
 import os
+import re
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from enum import Enum
 from importlib import import_module
@@ -29,7 +30,7 @@ from lightning.pytorch.cli import (
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.rank_zero import rank_zero_info, rank_zero_only
 
-from . import checkpoints, console, known_options, options, runs, training_loop, workers
+from . import checkpoints, console, hardware, known_options, options, runs, training_loop, workers
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
 from .durable import DurableCheckpointIO
@@ -49,6 +50,7 @@ from .resumed_logs import ResumedLogs
 from .stop import StopOnSignal
 from .weights import require_matching_weights
 
+NAMES_CHECKPOINT = re.compile(r"^[^#\n]*\bckpt_path\b[\"']?: *(?!null)\S", re.MULTILINE)  # in YAML or JSON
 CHOSEN = "CHECKPOINT_OF_FIRST_PROCESS"  # tells the other processes what `last` was, before there was a newer run
 
 # jsonargparse writes defaults as YAML, which knows no enums; Lightning's Timer, for one, has one as a default.
@@ -75,12 +77,13 @@ jsonargparse._typehints.discard_init_args_on_class_path_change = _drop_init_args
 class Parser(LightningArgumentParser):
     """Lightning's parser, which says in one line what is wrong with an option."""
 
-    # The command line, and the options there are, for all parsers of subcommands and classes
+    # The command line and the parsers of subcommands, for all parsers of these and of classes
     argv: Sequence[str] = ()
-    known: Mapping[str, Collection[str]] = {}  # noqa: RUF012 (replaced, never changed)
+    parsers: Mapping[str, LightningArgumentParser] = {}
 
     def error(self, message: str, *args: Any, **kwargs: Any) -> NoReturn:
-        self.exit(2, f"error: {options.as_parser_error(str(message), self.argv, self.known)}\n")
+        parsers, Parser.parsers = self.parsers, {}  # an error in a config would come again
+        self.exit(2, f"error: {options.as_parser_error(str(message), self.argv, parsers)}\n")
 
 
 class RunConfig(SaveConfigCallback):
@@ -157,6 +160,8 @@ class CLI(LightningCLI):
     """
 
     def __init__(self, args: ArgsType, facts: Sequence[str], callbacks: Sequence[Callback]) -> None:
+        given = sys.argv[1:] if args is None else list(args)
+        self.only = given[0] if given and given[0] in super().subcommands() else None
         self.facts = facts
         self.own_callbacks = callbacks
         self.checkpoint: checkpoints.Checkpoint | None = None
@@ -179,6 +184,8 @@ class CLI(LightningCLI):
         parser.add_argument(
             "--name", type=str | None, default=None, help="Name of the run's folder (default: the current time)."
         )
+        about = "Of float32 on GPUs: highest, or high (TensorFloat32) or medium (bfloat16), which are faster."
+        parser.add_argument("--matmul_precision", type=hardware.MatmulPrecision, default="high", help=about)
         parser.add_lightning_class_args(ModelCheckpoint, "best_checkpoint")
         parser.add_lightning_class_args(LastCheckpoint, "last_checkpoint")
         for fact in self.facts:
@@ -191,10 +198,23 @@ class CLI(LightningCLI):
             parser.set_defaults(ckpt_path="best")
         return parser
 
+    def subcommands(self) -> dict[str, set[str]]:  # type: ignore[override]
+        """Leave out those that were not typed: the options of each take a tenth of a second."""
+        return {name: skip for name, skip in super().subcommands().items() if self.only in (name, None)}
+
     def parse_arguments(self, parser: LightningArgumentParser, args: ArgsType) -> None:
         argv: list[str] = sys.argv[1:] if args is None else list(args)
         self.argv = Parser.argv = argv
-        Parser.known = known_options.keep(self._subcommand_parsers)
+        Parser.parsers = self._subcommand_parsers
+        known_options.keep(self._subcommand_parsers)
+        if self.only == "fit" and not _may_resume(argv):
+            self.config = parser.parse_args(argv)
+            self.root = Path(self.config.fit.trainer.default_root_dir or "runs")
+        else:
+            self._parse_with_checkpoint(parser, argv)
+        options.require_valid(self.config[self.config.subcommand])
+
+    def _parse_with_checkpoint(self, parser: LightningArgumentParser, argv: list[str]) -> None:
         # First parse only what locates the checkpoint: its config may name a different model and datamodule.
         kept, dropped = _split_options(argv, ("--print_config", "--model", "--data"))
         for option, value in dropped:
@@ -232,7 +252,6 @@ class CLI(LightningCLI):
             self.config[subcommand].ckpt_path = str(self.checkpoint.path)
         if self.resumes:
             options.drop_repeated(self.config[subcommand].trainer)
-        options.require_valid(self.config[subcommand])
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: `parse_arguments` has merged the checkpoint's config, below the command line."""
@@ -301,6 +320,7 @@ class CLI(LightningCLI):
             **kwargs,
         )
         training_loop.install(trainer)
+        hardware.set_matmul_precision(trainer, self._get(self.config_init, "matmul_precision"))
         # First, since others read config.yaml when training starts.
         trainer.callbacks.sort(key=lambda each: not isinstance(each, RunConfig))  # type: ignore[attr-defined]
         cores = os.cpu_count() or 1
@@ -365,6 +385,16 @@ class CLI(LightningCLI):
             if finish := getattr(getattr(logger, "experiment", None), "finish", None):
                 finish()  # let Weights & Biases print its summary first
         console.print_summary(folder, [part for part in parts if part is not None])
+
+
+def _may_resume(argv: Sequence[str]) -> bool:
+    """Tell whether the command line, or a config that it reads, may name a checkpoint."""
+    _, given = _split_options(argv, ("--ckpt_path", "--config", "-c"))
+    if any(option == "--ckpt_path" for option, _ in given):
+        return True
+    configs = [str(DEFAULT_CONFIG), *(value for _, value in given)]  # paths, or the content itself
+    texts = (Path(config).read_text("utf-8", "replace") if os.path.isfile(config) else config for config in configs)
+    return any(map(NAMES_CHECKPOINT.search, texts))
 
 
 def _split_options(argv: Sequence[str], prefixes: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:

@@ -9,6 +9,8 @@ from .loggers import save_picture
 from .results import Curve, read_curves
 from .runs import folder_of
 
+PANELS = 24  # metrics in the picture: each takes a tenth of a second to draw, and more do not fit on a screen
+
 
 class LearningCurves(Callback):
     """Draw curves.png when training ends, also after an error.
@@ -46,16 +48,19 @@ class LearningCurves(Callback):
 
 
 def draw(curves: dict[str, Curve]) -> Figure:
-    """Draw `train_x` and `val_x` into one panel for every metric x."""
+    """Draw `train_x` and `val_x` into one panel for every metric x, of the first `PANELS` metrics."""
     panels: dict[str, dict[str, Curve]] = {}
     for name, curve in curves.items():
         stage, _, metric = name.partition("_")
         panels.setdefault(metric, {})[stage] = curve
-    columns = min(2, len(panels))
-    rows = -(-len(panels) // columns)
-    figure = Figure(figsize=(6.4 * columns, 4 * rows), layout="constrained")
     # The loss comes first: it is what training minimizes
-    for number, (metric, stages) in enumerate(sorted(panels.items(), key=lambda panel: panel[0] != "loss"), start=1):
+    drawn = sorted(panels.items(), key=lambda panel: panel[0] != "loss")[:PANELS]
+    columns = min(2, len(drawn))
+    rows = -(-len(drawn) // columns)
+    figure = Figure(figsize=(6.4 * columns, 4 * rows), layout="constrained")
+    if len(drawn) < len(panels):
+        figure.suptitle(f"{len(drawn)} of {len(panels)} metrics; metrics.csv has all of them")
+    for number, (metric, stages) in enumerate(drawn, start=1):
         axes = figure.add_subplot(rows, columns, number)
         for stage, curve in stages.items():
             steps, values = list(curve), list(curve.values())

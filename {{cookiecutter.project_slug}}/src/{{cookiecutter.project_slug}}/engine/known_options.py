@@ -10,7 +10,8 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import version
 from importlib.util import cache_from_source
@@ -36,7 +37,7 @@ def answer(args: Sequence[str]) -> None:
         text = kept["help"].get(_view(), {}).get(subcommand)
         if text is not None:
             print(text, end="")
-            sys.exit()
+            sys.exit(0)
     elif message := misspelled(args, kept["options"]):
         print(f"error: {message}", file=sys.stderr)
         sys.exit(2)
@@ -47,7 +48,7 @@ def misspelled(args: Sequence[str], options: Mapping[str, Collection[str]]) -> s
 
     Args:
         args: A subcommand and its options.
-        options: Names of options by subcommand, as `keep` returns them.
+        options: Names of options by subcommand, as `options_of` lists them.
 
     Returns:
         None if there is none, or if only the parser can tell.
@@ -75,53 +76,25 @@ def no_such_option(name: str, known: Collection[str]) -> str:
     return f"{name}: no such option{meant} (--help lists the options)"
 
 
-def keep(parsers: Mapping[str, Any]) -> dict[str, list[str]]:
-    """Write down the options and the help of every subcommand, unless they are known.
+def keep(parsers: Mapping[str, Any]) -> None:
+    """Write down the options and the help of subcommands, unless they are known.
 
     Args:
         parsers: The parsers of the subcommands by name.
-
-    Returns:
-        Names of options by subcommand. A name that ends with a dot is a group whose options are all there.
     """
+    if sys.dont_write_bytecode:
+        return
     kept = _read()
-    if _view() in kept["help"]:
-        return dict(kept["options"])
-    own = True
-    for name, parser in parsers.items():
-        known = {option.rstrip("+") for action in parser._actions for option in action.option_strings}
-        groups = {option.rpartition(".")[0] for option in known if option.count(".") == 1 and ".help" not in option}
-        defaults = parser.get_defaults()
-        for section in ("model", "data"):
-            settings = defaults.get(section)
-            if not settings or "class_path" not in settings:
-                continue
-            module, _, cls = settings.class_path.rpartition(".")
-            parameters = inspect.signature(getattr(import_module(module), cls)).parameters
-            own = own and Path(inspect.getfile(import_module(module))).is_relative_to(PACKAGE)
-            names = {*parameters, "class_path", "init_args", "help", *settings.get("init_args", {}).keys()}
-            known |= {f"--{section}.{argument}" for argument in names}
-            if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
-                groups.add(f"--{section}")
-        kept["options"][name] = sorted(known | {f"{group}." for group in groups})
-    kept["help"][_view()] = {name: parser.format_help() for name, parser in parsers.items()}
-    if own and not sys.dont_write_bytecode:  # changes of other code would not be noticed
-        _write(kept)
-    return dict(kept["options"])
-
-
-def _read() -> dict[str, Any]:
-    state = _state()
-    try:
-        kept = json.loads(FILE.read_text(encoding="utf-8"))
-        if kept["state"] == state:
-            return dict(kept)
-    except (OSError, ValueError, KeyError):  # there is none yet, or it is damaged
-        pass
-    return {"state": state, "options": {}, "help": {}}
-
-
-def _write(kept: dict[str, Any]) -> None:
+    texts = kept["help"].setdefault(_view(), {})
+    if parsers.keys() <= texts.keys():
+        return
+    for parser in parsers.values():
+        for _, class_path in _classes(parser):
+            module = import_module(class_path.rpartition(".")[0])
+            if not Path(inspect.getfile(module)).is_relative_to(PACKAGE):
+                return  # its changes would not be noticed
+    kept["options"] |= options_of(parsers)
+    texts |= {name: parser.format_help() for name, parser in parsers.items()}
     unfinished = FILE.with_name(f"{FILE.name}.{os.getpid()}")
     try:
         FILE.parent.mkdir(parents=True, exist_ok=True)
@@ -129,6 +102,46 @@ def _write(kept: dict[str, Any]) -> None:
         os.replace(unfinished, FILE)
     except OSError:  # as with byte code, a folder that cannot be written costs time only
         unfinished.unlink(missing_ok=True)
+
+
+def options_of(parsers: Mapping[str, Any]) -> dict[str, list[str]]:
+    """List the options of subcommands, with the arguments of the classes that configs/train.yaml names.
+
+    Args:
+        parsers: The parsers of the subcommands by name.
+
+    Returns:
+        Names of options. A name that ends with a dot is a group whose options are all there.
+    """
+    found = {}
+    for subcommand, parser in parsers.items():
+        known = {option.rstrip("+") for action in parser._actions for option in action.option_strings}
+        groups = {option.rpartition(".")[0] for option in known if option.count(".") == 1 and ".help" not in option}
+        for section, class_path in _classes(parser):
+            module, _, name = class_path.rpartition(".")
+            parameters = inspect.signature(getattr(import_module(module), name)).parameters
+            known |= {f"--{section}.{argument}" for argument in (*parameters, "class_path", "init_args", "help")}
+            if not any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values()):
+                groups.add(f"--{section}")
+        found[subcommand] = sorted(known | {f"{group}." for group in groups})
+    return found
+
+
+def _classes(parser: Any) -> Iterator[tuple[str, str]]:
+    """List the classes of the model and the data in the default config."""
+    defaults = parser.get_defaults()
+    for section in ("model", "data"):
+        if (settings := defaults.get(section)) and "class_path" in settings:
+            yield section, settings.class_path
+
+
+def _read() -> dict[str, Any]:
+    state = _state()
+    with suppress(OSError, ValueError, KeyError):  # there is none yet, or it is damaged
+        kept = json.loads(FILE.read_text(encoding="utf-8"))
+        if kept["state"] == state:
+            return dict(kept)
+    return {"state": state, "options": {}, "help": {}}
 
 
 def _state() -> str:

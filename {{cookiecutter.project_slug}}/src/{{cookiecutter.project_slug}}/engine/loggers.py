@@ -15,7 +15,7 @@ from matplotlib.image import imread
 
 def save_picture(trainer: Trainer, figure: Figure, path: Path) -> None:
     """Save a figure and send it to every logger."""
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, pil_kwargs={"compress_level": 1})  # a third larger, in a fraction of the time
     for logger in trainer.loggers:
         log_picture(logger, path, trainer.global_step)
 

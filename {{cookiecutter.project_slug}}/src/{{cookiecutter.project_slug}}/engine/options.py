@@ -3,7 +3,7 @@
 import inspect
 import re
 import sys
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import takewhile
 from traceback import extract_tb, walk_tb
@@ -18,7 +18,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from .errors import InputError, listed, require_between
-from .known_options import misspelled, no_such_option
+from .known_options import misspelled, no_such_option, options_of
 
 LIBRARIES = {"lightning", "torch", "jsonargparse", *sys.stdlib_module_names}
 # An option in a message of Lightning's: a plain word such as `devices` only where it is marked as code.
@@ -142,17 +142,17 @@ def as_option_error(error: BaseException) -> str | None:
     return message if deliberate or isinstance(error, OSError) else None
 
 
-def as_parser_error(message: str, argv: Sequence[str], known: Mapping[str, Collection[str]]) -> str:
+def as_parser_error(message: str, argv: Sequence[str], parsers: Mapping[str, Any]) -> str:
     """Put a message of jsonargparse into one line that begins with the option and its value.
 
     Args:
         message: The message, which leaves out the beginning of an option that is an argument of a class.
         argv: The command line, for the whole option.
-        known: Names of options by subcommand.
+        parsers: The parsers of the subcommands by name, for the option that was meant.
     """
     key = re.search(r"""^(?:Parser key "(\S+)":|Option '(\S+)' is not accepted)""", message)
     if not key:
-        if message.startswith("unrecognized arguments") and (line := misspelled(argv, known)):
+        if message.startswith("unrecognized arguments") and (line := misspelled(argv, options_of(parsers))):
             return line
         return f"{' '.join(message.split())} (--help lists the options)"
     name = key[1] or key[2]
@@ -160,7 +160,7 @@ def as_parser_error(message: str, argv: Sequence[str], known: Mapping[str, Colle
     matching = [option for option in typed if option == f"--{name}" or option.endswith(f".{name}")]
     option = matching[0] if len(matching) == 1 else f"--{name}" if "." in name else name
     if key[2]:
-        return misspelled(argv, known) or no_such_option(option, ())
+        return misspelled(argv, options_of(parsers)) or no_such_option(option, ())
     lines = [line.strip().removeprefix("- ") for line in message[key.end() :].splitlines()]
     lines = [line for line in dict.fromkeys(lines) if line and not line.startswith(NOISE)]
     if (value := re.search(r"(?:Given|Got) value: (.*)", message)) is None:

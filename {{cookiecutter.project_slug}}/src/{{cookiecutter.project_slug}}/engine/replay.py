@@ -37,7 +37,7 @@ from torch.utils.data import (
 )
 from torch.utils.data.distributed import DistributedSampler
 
-from . import epoch_metrics, workers
+from . import epoch_metrics, hardware, workers
 from .contract import NamesRows, NeverRandom
 from .errors import InputError, listed
 from .random_state import random_state, seed_anew, seed_of, seeded, set_random_state
@@ -87,6 +87,7 @@ class Replay(Callback):
 
         def make_resumable(loader: Any) -> Any:
             loader = process(loader)
+            hardware.pin_batches(trainer, loader)
             if trainer.training:
                 return ReplayLoader(loader, self)
             if isinstance(loader, DataLoader) and loader.generator is None:

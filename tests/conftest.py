@@ -51,6 +51,7 @@ ALWAYS = {
     "src/seed/data/fingerprint.py",
     "src/seed/datamodule.py",
     *(f"src/seed/engine/{name}.py" for name in ("__init__", "callbacks", "checkpoints", "cli", "columns_csv")),
+    "src/seed/engine/commands.py",
     *(f"src/seed/engine/{name}.py" for name in ("comparison", "console", "contract", "curves", "durable")),
     *(f"src/seed/engine/{name}.py" for name in ("epoch_metrics", "errors", "fsdp", "hardware", "health")),
     *(f"src/seed/engine/{name}.py" for name in ("known_options", "last_checkpoint", "loggers", "metrics", "optimizer")),

@@ -75,7 +75,7 @@ def test_metric_and_its_direction_can_be_chosen(workdir: Path, capsys: pytest.Ca
             compare(args)
     with pytest.raises(SystemExit):
         compare(["--mood", "min"])
-    assert capsys.readouterr().err == "error: unrecognized arguments: --mood\n"
+    assert capsys.readouterr().err == "error: unrecognized arguments: --mood (--help lists the options)\n"
 
 
 def test_killed_run_is_shown_as_killed(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,20 +7,11 @@
 It reads what the runs left in their folders; nothing is trained.
 """
 
-import sys
-from argparse import ArgumentParser
 from pathlib import Path
-from typing import NoReturn
 
+from .engine.commands import CommandParser, errors_in_one_line
 from .engine.comparison import print_differences, print_runs
 from .engine.errors import InputError
-
-
-class _Parser(ArgumentParser):
-    """A parser that says in one line what is wrong."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(2, f"error: {message}\n")
 
 
 def main(args: list[str] | None = None) -> None:
@@ -29,21 +20,19 @@ def main(args: list[str] | None = None) -> None:
     Args:
         args: The command line; by default that of the process.
     """
-    parser = _Parser(description="Compare all runs by a metric, or two runs in everything.", allow_abbrev=False)
+    parser = CommandParser("Compare all runs by a metric, or two runs in everything.")
     parser.add_argument("runs", nargs="*", help="Two runs: their names, or paths of their folders.")
     parser.add_argument("--by", metavar="METRIC", help="Metric to sort by (default: that of the newest best.ckpt).")
     parser.add_argument("--mode", choices=["min", "max"], help="Which value is best, if no run monitors it.")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="Folder of the runs (default: runs).")
     given = parser.parse_args(args)
-    try:
+    with errors_in_one_line():
         if len(given.runs) == 2:
             print_differences(given.root, *given.runs)
         elif not given.runs:
             print_runs(given.root, given.by, given.mode)
         else:
             raise InputError("name two runs to compare, or none for a table of all")
-    except InputError as error:
-        sys.exit(f"error: {error}")
 
 
 if __name__ == "__main__":

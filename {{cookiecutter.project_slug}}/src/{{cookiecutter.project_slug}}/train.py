@@ -7,6 +7,7 @@
 It is LightningCLI with its pitfalls fixed; see `engine/cli.py`.
 """
 
+from .engine.commands import run_command
 from .engine.startup import answer_at_once, quick_imports
 
 # Facts about the data that the model is built with: attributes of the datamodule, arguments of the model.
@@ -19,6 +20,8 @@ def main(args: list[str] | None = None) -> None:
     Args:
         args: The subcommand and its options; by default those of the process.
     """
+    if run_command(args):
+        return
     answer_at_once(args)
     with quick_imports():  # of PyTorch and Lightning, some seconds
         from .engine.cli import run_cli

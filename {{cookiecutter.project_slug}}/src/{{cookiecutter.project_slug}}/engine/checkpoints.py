@@ -20,10 +20,11 @@ from lightning.pytorch import Callback, LightningDataModule, LightningModule, Tr
 from lightning.pytorch.utilities import rank_zero_info
 from torch import nn, optim
 
+from .commands import list_runs
 from .durable import require_whole
 from .errors import InputError
 from .predictions import to_columns
-from .runs import CHECKPOINTS, newest_run
+from .runs import CHECKPOINTS
 
 CONFIG = "made_from"  # where a checkpoint keeps its part of the config
 BASES: dict[str, type] = {"model": LightningModule, "data": LightningDataModule}
@@ -190,9 +191,9 @@ def find(root: Path, which: str) -> Checkpoint:
     """
     if which not in ("last", "best"):
         return read(Path(which))
-    newest = newest_run(root)
-    if newest is None:
+    if not (there := list_runs(root)):
         raise InputError(f"--ckpt_path {which}: no run in {root} yet; train first with `fit`")
+    newest = there[-1]
     names = ("last", "best") if which == "last" else ("best",)
     paths = [path for name in names if (path := newest / CHECKPOINTS / f"{name}.ckpt").exists()]
     flaws: list[str] = []

@@ -11,8 +11,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from .errors import InputError, listed
-from .record import FILE, differences, git, read_record, status_of
+from .commands import find_run, list_runs
+from .errors import InputError
+from .record import differences, git, read_record, status_of
 from .results import best_step, read_config, read_curves, read_test, without_noise
 
 LONGEST = 40  # characters of a value
@@ -70,7 +71,7 @@ def print_runs(root: Path, by: str | None, mode: str | None) -> None:
     Raises:
         InputError: If there is no run, or nothing says which value is best.
     """
-    runs = [RunFiles(folder) for folder in _folders(root)]
+    runs = [RunFiles(folder) for folder in list_runs(root)]
     if not runs:
         raise InputError(f"no run in {root} yet; train first with `fit`")
     metric = by or runs[-1].monitor
@@ -116,7 +117,7 @@ def print_differences(root: Path, one: str, other: str) -> None:
     Raises:
         InputError: If there is no such run.
     """
-    runs = [RunFiles(_find(root, name)) for name in (one, other)]
+    runs = [RunFiles(find_run(root, name)) for name in (one, other)]
     console = _console()
     for name in ("config", "code", "data", "versions", "hardware", "results"):
         facts = [_facts(run, name) for run in runs]
@@ -154,26 +155,6 @@ def _changes(one: dict[str, Any], other: dict[str, Any]) -> str:
     if one["dirty"] and other["dirty"]:
         lines.append(" both with changes that were not committed, which may differ")
     return "".join(f"code:{line}\n" for line in lines)
-
-
-def _folders(root: Path) -> list[Path]:
-    """List the folders of runs, the newest last."""
-    found = {folder: _last_start(folder) for folder in root.glob("*")}
-    return sorted((folder for folder, start in found.items() if start), key=lambda folder: found[folder])
-
-
-def _last_start(folder: Path) -> float:
-    """Return when a run was started or resumed last; 0 if the folder is not that of a run."""
-    files = (folder / name for name in ("config.yaml", FILE, "metrics.csv"))
-    return next((file.stat().st_mtime for file in files if file.exists()), 0.0)
-
-
-def _find(root: Path, name: str) -> Path:
-    for folder in (root / name, Path(name)):
-        if _last_start(folder):
-            return folder
-    there = [folder.name for folder in _folders(root)]
-    raise InputError(f"{name}: no such run; {root} has {listed(there)}" if there else f"{name}: no run in {root} yet")
 
 
 def _console() -> Console:

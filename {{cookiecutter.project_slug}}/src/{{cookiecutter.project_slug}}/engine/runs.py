@@ -49,16 +49,6 @@ def claim_name(root: Path, wanted: str | None) -> str:
     return name
 
 
-def newest_run(root: Path) -> Path | None:
-    """Return the folder of the run that was started or resumed last, whether or not it has a checkpoint."""
-    started: dict[Path, int] = {}
-    for folder in root.glob("*/"):
-        marks = [file for name in ("config.yaml", "run.json") if (file := folder / name).exists()]
-        if marks:
-            started[folder] = marks[0].stat().st_mtime_ns
-    return max(started, key=lambda folder: started[folder], default=None)
-
-
 def name_of(root: Path, checkpoint: Path) -> str | None:
     """Return the name of the run that wrote a checkpoint, or None if it is not in a run under `root`."""
     folder = checkpoint.resolve().parent

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import NoReturn
 
+from .commands import COMMANDS
 from .known_options import answer
 
 SUBCOMMANDS = {
@@ -40,7 +41,7 @@ def answer_at_once(args: Sequence[str] | None) -> None:
     parser = _Parser(formatter_class=RawDescriptionHelpFormatter, allow_abbrev=False, epilog=MORE)
     parser.add_argument("-c", "--config", help="YAML file of options for several subcommands")
     subcommands = parser.add_subparsers(title="subcommands", metavar="subcommand", required=True)
-    for name, does in SUBCOMMANDS.items():
+    for name, does in (SUBCOMMANDS | COMMANDS).items():
         subcommands.add_parser(name, help=does, add_help=False, allow_abbrev=False)
     parser.parse_known_args(args)
     argv = sys.argv[1:] if args is None else args

@@ -59,6 +59,8 @@ ALWAYS = {
     *(f"src/seed/engine/{name}.py" for name in ("progress", "provenance", "random_state", "record", "replay")),
     *(f"src/seed/engine/{name}.py" for name in ("results", "resumed_logs", "runs", "schedule", "startup")),
     *(f"src/seed/engine/{name}.py" for name in ("step_log", "stop", "training_loop", "weights", "workers")),
+    *(f"src/seed/export/{name}.py" for name in ("__init__", "__main__", "adapter", "exporting", "parity", "plain")),
+    "src/seed/export/predict.py",
     "src/seed/module.py",
     "src/seed/report.py",
     "src/seed/train.py",
@@ -72,6 +74,7 @@ ALWAYS = {
 }
 TABLES = {
     "src/seed/columns.py",
+    "src/seed/export/table.py",
     *(f"src/seed/data/{name}.py" for name in ("batches", "columns", "encoder", "mapped", "reading", "rows", "split")),
     *(f"src/seed/data/{name}.py" for name in ("table", "table_split", "tabular", "values")),
     *(f"tests/{name}.py" for name in ("table_examples", "test_reading", "test_table_splits", "test_tables")),

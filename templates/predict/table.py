@@ -1,0 +1,196 @@
+"""Predict rows of a table with an exported model, with NumPy and ONNX Runtime alone.
+
+    python predict.py rows.csv > predictions.csv
+
+It needs model.onnx and model.json in its folder. In Python:
+
+    from predict import Predictor
+
+    Predictor(".").predict([{"a": 1.5, "b": "x"}])
+"""
+
+import csv
+import json
+import math
+import re
+import sys
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnxruntime
+
+GROUPING = {".": r"[ '\u00a0\u202f,]", ",": r"[ '\u00a0\u202f.]"}  # between thousands, by decimal sign
+TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0")
+
+
+class InputError(ValueError):
+    """A value cannot be used; the message says in one line which one and why.
+
+    Attributes:
+        field: The column or input it is in, if it is in one.
+    """
+
+    def __init__(self, message: str, field: str | None = None) -> None:
+        super().__init__(f"{field}: {message}" if field else message)
+        self.field = field
+
+
+class Predictor:
+    """An exported model of tables.
+
+    Args:
+        folder: Folder of model.onnx and model.json.
+
+    Attributes:
+        about: The content of model.json.
+    """
+
+    def __init__(self, folder: Path | str) -> None:
+        self.about, self.session = open_model(folder)
+        self.columns: list[dict[str, Any]] = self.about.get("columns", [])
+        self.missing = set(self.about.get("missing_values", ()))
+        known = {column["name"]: column["categories"] for column in self.columns if column["type"] == "category"}
+        self.codes = {name: {value: code for code, value in enumerate(values, 1)} for name, values in known.items()}
+
+    def predict(self, rows: Sequence[dict[str, Any]], batch_size: int = 1024) -> dict[str, list[Any]]:
+        """Predict for rows.
+
+        Args:
+            rows: Values by column: numbers, texts, booleans, or None for a missing value. Other columns are ignored.
+            batch_size: Rows that are run together.
+
+        Returns:
+            Columns by name: the targets, or the class and the probability of each class.
+
+        Raises:
+            InputError: If a column is absent, or a value is not what its column holds.
+        """
+        return predict_in_batches(self, rows, batch_size)
+
+    def read(self, paths: Sequence[str]) -> list[dict[str, Any]]:
+        """Read the rows of CSV files, or of .npz files for a model of plain arrays."""
+        if not self.columns:
+            return read_arrays(paths)
+        rows: list[dict[str, Any]] = []
+        for path in paths:
+            with Path(path).open(newline="", encoding="utf-8-sig") as file:
+                header = file.readline()
+                # The separator that gives the most fields: names of columns may hold the others.
+                separator = max(",;\t|", key=lambda sign: len(next(csv.reader([header], delimiter=sign), [])))
+                file.seek(0)
+                names, *lines = [*csv.reader(file, delimiter=separator, skipinitialspace=True)] or [[]]
+            rows += [dict(zip([name.strip() for name in names], line, strict=False)) for line in lines if line]
+        return rows
+
+    def encode(self, rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+        """Turn rows into numbers (rows, inputs), float64, and codes of categories (rows, columns), int64.
+
+        Raises:
+            InputError: If a row cannot be used.
+        """
+        if not self.columns:
+            return stack(rows, self.about)
+        numbers = [[number for column in self.columns for number in self._numbers(row, column)] for row in rows]
+        codes = [[self._code(row, column) for column in self.columns if column["name"] in self.codes] for row in rows]
+        inputs = {
+            "numbers": np.array(numbers, dtype=np.float64).reshape(len(rows), -1),
+            "codes": np.array(codes, dtype=np.int64).reshape(len(rows), -1),
+        }
+        return {given["name"]: inputs[given["name"]] for given in self.about["inputs"]}
+
+    def decode(self, outputs: dict[str, np.ndarray]) -> dict[str, list[Any]]:
+        """Turn outputs into columns."""
+        if "values" in outputs:
+            return dict(zip(self.about["targets"], outputs["values"].T.tolist(), strict=True))
+        if "probabilities" in outputs:
+            scores, classes = outputs["probabilities"], self.about["classes"]
+            names = [classes[number] for number in scores.argmax(axis=1)]
+            columns = {f"probability_{name}": scores[:, number].tolist() for number, name in enumerate(classes)}
+            return {self.about["targets"][0]: names, **columns}
+        return plain_columns(outputs)
+
+    def _present(self, row: dict[str, Any], column: dict[str, Any]) -> Any:
+        """Return a value, or None if it is missing."""
+        name = column["name"]
+        if name not in row:
+            raise InputError("no such column in the data", name)
+        value = row[name]
+        if isinstance(value, str):
+            value = value.strip()
+            value = None if value in self.missing else value
+        elif isinstance(value, float) and math.isnan(value):
+            value = None
+        if value is None and column["required"]:
+            raise InputError("holds no value; this model needs one", name)
+        return value
+
+    def _numbers(self, row: dict[str, Any], column: dict[str, Any]) -> list[float]:
+        """Turn a value into numbers: one, none for a category, or the year and the cycles of a date."""
+        if column["type"] == "category":
+            return []
+        value = self._present(row, column)
+        try:
+            return to_numbers(value, column)
+        except ValueError as error:
+            raise InputError(str(error), column["name"]) from None
+
+    def _code(self, row: dict[str, Any], column: dict[str, Any]) -> int:
+        """Return the code of a category; 0 for one unseen in training."""
+        value = self._present(row, column)
+        if isinstance(value, bool):
+            value = str(value).lower()
+        elif isinstance(value, float) and value.is_integer():
+            value = int(value)
+        return self.codes[column["name"]].get(None if value is None else str(value), 0)
+
+
+def to_numbers(value: Any, column: dict[str, Any]) -> list[float]:
+    """Turn a value into numbers: one, or the year and the cycles of a date.
+
+    Raises:
+        ValueError: If it is not what the column holds.
+    """
+    kind, form = column["type"], column["format"]
+    if kind == "date":
+        return _date(value, form, column["cycles"])
+    if value is None:
+        return [math.nan]
+    if kind == "boolean":
+        text = str(value).lower()
+        if text not in (*TRUE, *FALSE):
+            raise ValueError(f"holds {value!r}, which is neither true nor false")
+        return [float(text in TRUE)]
+    if isinstance(value, str):
+        plain = re.sub(GROUPING[form], "", value).replace(",", ".") if form else value
+        if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", plain):
+            raise ValueError(f"holds {value!r}, which is not a number")
+        value = plain
+    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+        raise ValueError(f"holds {value!r}, which is not a number")
+    if not math.isfinite(number := float(value)):
+        raise ValueError(f"holds {value!r}, which is not a finite number")
+    return [number]
+
+
+def _date(value: Any, form: str, cycles: Sequence[str]) -> list[float]:
+    """Return the year, and the part of each cycle that has passed, from 0 to 1."""
+    if value is None:
+        return [math.nan] * (1 + len(cycles))
+    try:
+        text = str(value)
+        date = datetime.strptime(text, form) if form else datetime.fromisoformat(text)
+    except ValueError:
+        raise ValueError(f"holds {value!r}, which is not a date such as {_example(form)}") from None
+    parts = {
+        "season": (date.timetuple().tm_yday - 1) / 365.25,
+        "weekday": date.weekday() / 7,
+        "hour": (date.hour + date.minute / 60) / 24,
+    }
+    return [float(date.year), *(parts[cycle] for cycle in cycles)]
+
+
+def _example(form: str) -> str:
+    return datetime(2026, 12, 31, 23, 59).strftime(form or "%Y-%m-%d")

@@ -28,6 +28,8 @@ def main(args: list[str] | None = None) -> None:
         "--check_rows", type=int, default=20_000, help="Rows of the validation data to check, at most (default: 20000)."
     )
     given = parser.parse_args(args)
+    if given.check_rows < 1:
+        parser.error(f"--check_rows {given.check_rows}: must be 1 or more")
     with errors_in_one_line():
         require_group("export", "onnx", "onnxruntime", "onnxscript")
         folder = find_run(given.root, given.run)

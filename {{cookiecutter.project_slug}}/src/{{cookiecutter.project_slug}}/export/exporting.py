@@ -1,12 +1,13 @@
 """Export a trained model: write the files, check them, and only then put them in place."""
 
 import json
-import logging
 import shutil
 import tempfile
 import warnings
+from contextlib import redirect_stderr
 from datetime import datetime
 from importlib.metadata import version
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -87,9 +88,9 @@ def write_onnx(adapter: PlainAdapter, path: Path) -> None:
     inputs = {name: tensor.clone() for name, tensor in adapter.inputs.items()}
     try:
         names = adapter.output_names
-        with warnings.catch_warnings(), torch.no_grad():
-            warnings.simplefilter("ignore")  # of PyTorch about its own graph, such as two inputs that share `batch`
-            logging.getLogger("torch.onnx").setLevel(logging.ERROR)
+        # PyTorch warns of its own graph, such as two inputs that share `batch`, and prints it where it fails.
+        with warnings.catch_warnings(), redirect_stderr(StringIO()), torch.no_grad():
+            warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 adapter.module.eval(),
                 tuple(inputs.values()),
@@ -115,14 +116,24 @@ def describe(adapter: PlainAdapter, path: Path, run: str) -> dict[str, Any]:
         adapter: The trained model and its data.
         path: The file of the model.
         run: Name of the run.
+
+    Raises:
+        InputError: If it takes batches of one size only.
     """
     graph = onnx.load(path, load_external_data=False).graph
+    inputs = [_value(value) for value in graph.input]
+    for given in inputs:
+        if not isinstance(given["shape"][0], str):
+            raise InputError(
+                f"{type(adapter.model).__name__} cannot be exported: forward works for batches of {given['shape'][0]} "
+                "rows only; use x.shape[0] instead of len(x), and no .tolist()"
+            )
     return {
         "kind": adapter.kind,
         "project": PACKAGE,
         "run": run,
         "created": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "inputs": [_value(value) for value in graph.input],
+        "inputs": inputs,
         "outputs": [_value(value) for value in graph.output],
         **adapter.about,
         "versions": {name: version(name) for name in PACKAGES},
@@ -144,5 +155,7 @@ def _reason(error: BaseException) -> str:
     """Return the line of PyTorch's report that says what it cannot export."""
     while error.__cause__ is not None:
         error = error.__cause__
+    if "data-dependent" in str(error):
+        return "forward decides by the values of a tensor; use torch.where instead of if, and no .item()"
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
     return lines[0] if lines else type(error).__name__

@@ -40,7 +40,11 @@ def check_parity(adapter: PlainAdapter, folder: Path, most: int) -> Parity:
     rows, largest = 0, 0.0
     for sample in adapter.samples(most):
         for size in BATCH_SIZES:
-            found = adapter.predict(predictor, sample.rows, size)
+            try:
+                found = adapter.predict(predictor, sample.rows, size)
+            except Exception as error:  # ONNX Runtime's have no class in common
+                reason = str(error).rpartition(" : ")[2].splitlines()[0]
+                raise Mismatch(f"in batches of {size}: {reason}") from None
             largest = max(largest, compare(sample, found, adapter.scales, f"in batches of {size}", rows))
         rows += len(sample.rows)
     adapter.check(predictor)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
 from ..engine.checkpoints import Run
+from ..engine.contract import DecodesPredictions
 from ..engine.errors import InputError, listed
 from .predict import Predictor, plain_columns
 
@@ -102,7 +103,7 @@ class PlainAdapter:
     @property
     def note(self) -> str | None:
         """What a user should know about the export, in a line."""
-        if hasattr(self.datamodule, "decode"):
+        if isinstance(self.datamodule, DecodesPredictions):
             return "the datamodule's decode is not exported: predictions are plain numbers"
         return None
 

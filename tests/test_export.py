@@ -2,6 +2,7 @@
 
 import csv
 import datetime
+import io
 import json
 import math
 import os
@@ -99,7 +100,7 @@ def _images(folder: Path) -> None:
 
 
 def _columns(text: str) -> dict[str, list[str]]:
-    rows = list(csv.DictReader(text.splitlines()))
+    rows = list(csv.DictReader(io.StringIO(text)))
     return {name: [row[name] for row in rows] for name in rows[0]}
 
 

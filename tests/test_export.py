@@ -70,7 +70,7 @@ def _table(path: Path) -> None:
     draw = random.Random(0)
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, delimiter=";")
-        writer.writerow(["größe", "income", "since", "color", "member", "zip", "price", "grade"])
+        writer.writerow(["größe", "income", "since", "color", "member", "zip", "stars", "price", "grade"])
         for _ in range(120):
             size, day = draw.gauss(170, 10), datetime.date(2020, 1, 1) + datetime.timedelta(draw.randrange(1500))
             row = [
@@ -80,6 +80,7 @@ def _table(path: Path) -> None:
                 draw.choice(["red", "blue", "green", ""]),
                 draw.choice(["true", "false"]),
                 f"0{draw.randrange(3)}123",
+                draw.choice(["1,0", "1,5", "2"]),
             ]
             writer.writerow([*row, f"{2 * size:.2f}".replace(".", ","), "high" if size > 170 else "low"])
 
@@ -121,6 +122,7 @@ def test_a_table_is_predicted_without_pytorch_as_with_it(task: str, tmp_path: Pa
     _table(project / "my.csv")
     others = [name for name in TARGET.values() if name != TARGET[task]]
     data = ["--data.path", "my.csv", "--data.target", TARGET[task], "--data.exclude", json.dumps(others)]
+    data += ["--data.categorical", '["stars"]']
     printed = _commands(project, _fit(*data), ["predict"], ["export"])
     assert printed[-1] == "runs/first/export"
     assert printed[-2].startswith("ONNX Runtime agrees with PyTorch on 18 validation rows, in batches of 1, 2, 17;")
@@ -131,7 +133,7 @@ def test_a_table_is_predicted_without_pytorch_as_with_it(task: str, tmp_path: Pa
     assert "No module named 'torch'" in _run(light["plain"], "-c", "import torch", fails=True)
 
     about = json.loads((handed_on / "model.json").read_text())
-    assert [column["name"] for column in about["columns"]] == ["größe", "income", "member", "since", "color", "zip"]
+    assert [column["name"] for column in about["columns"]] == ["größe", "income", "member", "since", "color", "zip", "stars"]
     assert about["parity"]["rows"] == 18
     assert about["parity"]["largest_difference"] < 1
     for old, new, message in (

@@ -131,7 +131,9 @@ class Predictor:
         """Turn a value into numbers: one, none for a category, or the year and the cycles of a date."""
         if column["type"] == "category":
             return []
-        value = self._present(row, column)
+        return self._converted(self._present(row, column), column)
+
+    def _converted(self, value: Any, column: dict[str, Any]) -> list[float]:
         try:
             return to_numbers(value, column)
         except ValueError as error:
@@ -140,6 +142,8 @@ class Predictor:
     def _code(self, row: dict[str, Any], column: dict[str, Any]) -> int:
         """Return the code of a category; 0 for one unseen in training."""
         value = self._present(row, column)
+        if isinstance(value, str) and column["holds"] == "number":
+            [value] = self._converted(value, column | {"type": "number"})
         if isinstance(value, bool):
             value = str(value).lower()
         elif isinstance(value, float) and value.is_integer():

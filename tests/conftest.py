@@ -63,6 +63,8 @@ ALWAYS = {
     "src/seed/export/predict.py",
     "src/seed/module.py",
     "src/seed/report.py",
+    *(f"src/seed/serve/{name}.py" for name in ("__init__", "__main__", "app", "arrays", "limits", "routes", "server")),
+    "src/seed/serve/page.html",
     "src/seed/train.py",
     *(f"tests/{name}.py" for name in ("faults", "own", "test_faults", "test_logs")),
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints")),

@@ -133,7 +133,15 @@ def test_a_table_is_predicted_without_pytorch_as_with_it(task: str, tmp_path: Pa
     assert "No module named 'torch'" in _run(light["plain"], "-c", "import torch", fails=True)
 
     about = json.loads((handed_on / "model.json").read_text())
-    assert [column["name"] for column in about["columns"]] == ["größe", "income", "member", "since", "color", "zip", "stars"]
+    assert [column["name"] for column in about["columns"]] == [
+        "größe",
+        "income",
+        "member",
+        "since",
+        "color",
+        "zip",
+        "stars",
+    ]
     assert about["parity"]["rows"] == 18
     assert about["parity"]["largest_difference"] < 1
     for old, new, message in (

@@ -14,7 +14,7 @@ def predict_in_batches(predictor: Predictor, rows: Sequence[Any], batch_size: in
     """Predict for rows, some at a time, and return columns by name."""
     columns: dict[str, list[Any]] = {}
     for start in range(0, len(rows), batch_size):
-        outputs = run(predictor, predictor.encode(rows[start : start + batch_size]))
+        outputs = run(predictor, predictor.encode(rows[start : start + batch_size], start + 1))
         for name, values in predictor.decode(outputs).items():
             columns.setdefault(name, []).extend(values)
     return columns

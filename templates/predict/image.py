@@ -24,15 +24,20 @@ MAX_PIXELS = 178_956_970  # where Pillow takes an image for a decompression bomb
 
 
 class InputError(ValueError):
-    """A value cannot be used; the message says in one line which one and why.
+    """A value cannot be used.
 
     Attributes:
-        field: The image or input it is in, if it is in one.
+        message: What is wrong, in one line.
+        field: The column, option or input it is in, if it is in one.
+        row: Number of its row, counted from 1, if there are several.
     """
 
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(f"{field}: {message}" if field else message)
+    def __init__(self, message: str, field: str | None = None, row: int | None = None) -> None:
+        where = [f"row {row}"] if row else []
+        super().__init__(": ".join([*where, *([field] if field else []), message]))
+        self.message = message
         self.field = field
+        self.row = row
 
 
 class Predictor:
@@ -74,8 +79,12 @@ class Predictor:
         files = [sorted(path.rglob("*.*")) if path.is_dir() else [path] for path in map(Path, paths)]
         return [file for group in files for file in group]
 
-    def encode(self, rows: Sequence[Any]) -> dict[str, np.ndarray]:
+    def encode(self, rows: Sequence[Any], first: int = 1) -> dict[str, np.ndarray]:
         """Turn images into uint8 of shape (images, channels, size, size).
+
+        Args:
+            rows: As for `predict`.
+            first: Number of the first one, for messages.
 
         Raises:
             InputError: If one cannot be read.
@@ -84,14 +93,14 @@ class Predictor:
             return stack(rows, self.about)
         images = np.empty((len(rows), self.channels, self.size, self.size), dtype=np.uint8)
         for position, row in enumerate(rows):
-            name = str(row) if isinstance(row, (str, Path)) else f"image {position + 1}"
+            where = (str(row), None) if isinstance(row, (str, Path)) else ("image", first + position)
             try:
                 images[position] = self._pixels(row)
             except ImportError:
-                raise InputError("image files need Pillow: python -m pip install pillow", name) from None
+                raise InputError("image files need Pillow: python -m pip install pillow", *where) from None
             except Exception as error:  # Pillow's readers raise almost anything
                 flaw = "is not an image, or a damaged one" if "cannot identify" in str(error) else str(error)
-                raise InputError(flaw, name) from None
+                raise InputError(flaw, *where) from None
         return {"images": images}
 
     def decode(self, outputs: dict[str, np.ndarray]) -> dict[str, list[Any]]:

@@ -27,15 +27,20 @@ TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0")
 
 
 class InputError(ValueError):
-    """A value cannot be used; the message says in one line which one and why.
+    """A value cannot be used.
 
     Attributes:
-        field: The column or input it is in, if it is in one.
+        message: What is wrong, in one line.
+        field: The column, option or input it is in, if it is in one.
+        row: Number of its row, counted from 1, if there are several.
     """
 
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(f"{field}: {message}" if field else message)
+    def __init__(self, message: str, field: str | None = None, row: int | None = None) -> None:
+        where = [f"row {row}"] if row else []
+        super().__init__(": ".join([*where, *([field] if field else []), message]))
+        self.message = message
         self.field = field
+        self.row = row
 
 
 class Predictor:
@@ -85,16 +90,32 @@ class Predictor:
             rows += [dict(zip([name.strip() for name in names], line, strict=False)) for line in lines if line]
         return rows
 
-    def encode(self, rows: Sequence[dict[str, Any]]) -> dict[str, np.ndarray]:
+    def encode(self, rows: Sequence[dict[str, Any]], first: int = 1) -> dict[str, np.ndarray]:
         """Turn rows into numbers (rows, inputs), float64, and codes of categories (rows, columns), int64.
+
+        Args:
+            rows: As for `predict`.
+            first: Number of the first row, for messages.
 
         Raises:
             InputError: If a row cannot be used.
         """
         if not self.columns:
             return stack(rows, self.about)
-        numbers = [[number for column in self.columns for number in self._numbers(row, column)] for row in rows]
-        codes = [[self._code(row, column) for column in self.columns if column["name"] in self.codes] for row in rows]
+        numbers: list[list[float]] = [[] for _ in rows]
+        codes: list[list[int]] = [[] for _ in rows]
+        for column in self.columns:
+            for position, row in enumerate(rows):
+                try:
+                    value = self._present(row, column)
+                    if column["type"] == "category":
+                        codes[position].append(self._code(value, column))
+                    else:
+                        numbers[position] += to_numbers(value, column)
+                except KeyError:
+                    raise InputError("no such column in the data", column["name"]) from None
+                except ValueError as error:
+                    raise InputError(str(error), column["name"], first + position) from None
         inputs = {
             "numbers": np.array(numbers, dtype=np.float64).reshape(len(rows), -1),
             "codes": np.array(codes, dtype=np.int64).reshape(len(rows), -1),
@@ -114,36 +135,20 @@ class Predictor:
 
     def _present(self, row: dict[str, Any], column: dict[str, Any]) -> Any:
         """Return a value, or None if it is missing."""
-        name = column["name"]
-        if name not in row:
-            raise InputError("no such column in the data", name)
-        value = row[name]
+        value = row[column["name"]]
         if isinstance(value, str):
             value = value.strip()
             value = None if value in self.missing else value
         elif isinstance(value, float) and math.isnan(value):
             value = None
         if value is None and column["required"]:
-            raise InputError("holds no value; this model needs one", name)
+            raise ValueError("holds no value; this model needs one")
         return value
 
-    def _numbers(self, row: dict[str, Any], column: dict[str, Any]) -> list[float]:
-        """Turn a value into numbers: one, none for a category, or the year and the cycles of a date."""
-        if column["type"] == "category":
-            return []
-        return self._converted(self._present(row, column), column)
-
-    def _converted(self, value: Any, column: dict[str, Any]) -> list[float]:
-        try:
-            return to_numbers(value, column)
-        except ValueError as error:
-            raise InputError(str(error), column["name"]) from None
-
-    def _code(self, row: dict[str, Any], column: dict[str, Any]) -> int:
+    def _code(self, value: Any, column: dict[str, Any]) -> int:
         """Return the code of a category; 0 for one unseen in training."""
-        value = self._present(row, column)
         if isinstance(value, str) and column["holds"] == "number":
-            [value] = self._converted(value, column | {"type": "number"})
+            [value] = to_numbers(value, column | {"type": "number"})
         if isinstance(value, bool):
             value = str(value).lower()
         elif isinstance(value, float) and value.is_integer():

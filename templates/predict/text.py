@@ -22,15 +22,20 @@ import onnxruntime
 
 
 class InputError(ValueError):
-    """A value cannot be used; the message says in one line which one and why.
+    """A value cannot be used.
 
     Attributes:
-        field: The option or input it is in, if it is in one.
+        message: What is wrong, in one line.
+        field: The column, option or input it is in, if it is in one.
+        row: Number of its row, counted from 1, if there are several.
     """
 
-    def __init__(self, message: str, field: str | None = None) -> None:
-        super().__init__(f"{field}: {message}" if field else message)
+    def __init__(self, message: str, field: str | None = None, row: int | None = None) -> None:
+        where = [f"row {row}"] if row else []
+        super().__init__(": ".join([*where, *([field] if field else []), message]))
+        self.message = message
         self.field = field
+        self.row = row
 
 
 class Predictor:
@@ -103,7 +108,7 @@ class Predictor:
         """Return the prompts of the command line, or the rows of .npz files for a model of plain arrays."""
         return [*paths] if self.settings else read_arrays(paths)
 
-    def encode(self, rows: Sequence[Any]) -> dict[str, np.ndarray]:
+    def encode(self, rows: Sequence[Any], first: int = 1) -> dict[str, np.ndarray]:
         """Stack rows of arrays, or the tokens of texts of one length, int64 of shape (texts, tokens)."""
         return {"tokens": np.stack([self.tokens(row) for row in rows])} if self.settings else stack(rows, self.about)
 

@@ -16,6 +16,7 @@ PACKAGE = __name__.partition(".")[0]
 COMMANDS = {
     "compare": "compare runs: by a metric, or two in everything that differs",
     "export": "export a run's best model to ONNX, and check it against PyTorch",
+    "serve": "serve an exported run over HTTP, with a page to try it by hand",
 }
 
 

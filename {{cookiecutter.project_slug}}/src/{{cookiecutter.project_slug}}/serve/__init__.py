@@ -1,0 +1,1 @@
+"""Serve an exported model over HTTP, with ONNX Runtime alone: no PyTorch is imported."""

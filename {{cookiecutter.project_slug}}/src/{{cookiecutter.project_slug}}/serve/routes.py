@@ -1,0 +1,2 @@
+{% set kind = {"image_classification": "image", "language_model": "text"}.get(cookiecutter.task, "table") %}
+{% include "serve/" ~ kind ~ ".py" %}

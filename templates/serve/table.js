@@ -10,16 +10,16 @@ function start(model) {
         make("option", {value: value === "missing" ? "" : value}, value)));
     } else if (column.type === "category") {
       const list = `list-${fields.children.length}`;
-      input = make("input", {list});
+      input = make("input");
       const known = column.categories.filter((value) => value !== null);
       more = [make("datalist", {id: list}, ...known.map((value) => make("option", {value})))];
-      input.setAttribute("list", list);
+      input.setAttribute("list", list);  // the property of this name cannot be set
     } else {
-      input = make("input", column.type === "number" ? {inputMode: "decimal"} : {placeholder: column.format});
+      input = make("input", column.type === "number" ? {inputMode: "decimal"} : {});
     }
     input.name = column.name;
     input.value = example === null ? "" : String(example);
-    if (!column.required) input.placeholder ||= "missing";
+    if (!column.required) input.placeholder = "missing";
     fields.append(make("label", {}, column.name, input, ...more));
   }
   form.append(make("h2", {}, "A row"), fields, make("button", {}, "Predict"));

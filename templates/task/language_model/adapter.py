@@ -13,6 +13,7 @@ from .plain import Columns, Forward, Mismatch, PlainAdapter, Sample
 from .predict import Predictor, run
 
 PIECE = 34  # blocks that are compared at a time: two batches of the largest size
+EXAMPLE = 40  # tokens of the prompt that is shown as an example
 GENERATED = 32  # tokens that are generated for the check
 
 
@@ -48,8 +49,10 @@ class LitAdapter(PlainAdapter):
     def about(self) -> dict[str, Any]:
         names = ("block_size", "new_tokens", "temperature", "top_k")
         settings = {name: getattr(self.datamodule, name) for name in names}
-        vocabulary = {"vocabulary": self.datamodule.vocabulary.characters}
-        return {"text": {**settings, **vocabulary, "example": self.datamodule.prompts[0]}}
+        vocabulary = self.datamodule.vocabulary
+        start = self.datamodule.splits["val"][0]
+        example = vocabulary.decode(self.datamodule.corpus[start : start + EXAMPLE])
+        return {"text": {**settings, "vocabulary": vocabulary.characters, "example": example}}
 
     @property
     def note(self) -> str | None:

@@ -64,11 +64,13 @@ def make_app(folder: Path, max_body: int) -> FastAPI:
     app: FastAPI = FastAPIOffline(
         title=f"{about['project']}: {about['run']}",
         description=f"The model of the run {about['run']}, exported {about['created'][:16].replace('T', ' ')}.",
+        version=about["created"][:10],
         default_response_class=PlainJSON,
         responses={422: {"model": Errors, "description": "A value cannot be used."}},
         redoc_url=None,
     )
     app.add_middleware(LimitBody, max_body=max_body)
+    add_requests(app, predictor)
     page = files(__package__).joinpath("page.html").read_text(encoding="utf-8")
 
     @app.get("/", response_class=HTMLResponse, include_in_schema=False)
@@ -96,7 +98,6 @@ def make_app(folder: Path, max_body: int) -> FastAPI:
         field = "path" if error.status_code in (404, 405) else "body"
         return _refusal([Error(field=field, message=error.detail)], error.status_code)
 
-    add_requests(app, predictor)
     return app
 
 

@@ -77,8 +77,7 @@ def _start(predictor: Predictor, options: dict[str, Any], number: int | None = N
     try:
         return predictor.generate(**options)
     except InputError as error:
-        message = str(error).removeprefix(f"{error.field}: ")
-        raise Refused([Problem(row=number, field=error.field, message=message)]) from None
+        raise Refused([Problem(row=number, field=error.field, message=error.message)]) from None
 
 
 async def _encoded(pieces: Iterator[str]) -> AsyncIterator[bytes]:

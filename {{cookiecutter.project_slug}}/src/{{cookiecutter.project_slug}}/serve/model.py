@@ -83,7 +83,7 @@ class Model:
         try:
             columns = self.predictor.predict(rows)
         except RowError as error:
-            raise Refused([self._problem(rows, error)]) from None
+            raise Refused([Problem(row=error.row, field=error.field, message=error.message)]) from None
         except RUN_ERRORS as error:
             reason = str(error).splitlines()[0]
             raise Refused([Problem(field="body", message=f"the model cannot take these values: {reason}")]) from None
@@ -93,16 +93,3 @@ class Model:
                     reason = "its prediction is not a finite number; a value of the row is too large"
                     raise Refused([Problem(row=number, field=name, message=reason)])
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-    def _problem(self, rows: Sequence[Any], error: RowError) -> Problem:
-        """Find the row that an error is about."""
-        for number, row in enumerate(rows, start=1):
-            try:
-                self.predictor.encode([row])
-            except RowError as found:
-                return _described(found, number)
-        return _described(error, None)
-
-
-def _described(error: RowError, row: int | None) -> Problem:
-    return Problem(row=row, field=error.field, message=str(error).removeprefix(f"{error.field}: "))

@@ -30,10 +30,12 @@ PAIRS = [dict(zip(VALUES, row, strict=True)) for row in AllPairs(list(VALUES.val
 
 # The files of a project called `seed`: those of every project, and those of some by the answer that brings them.
 ALWAYS = {
+    ".dockerignore",
     ".gitattributes",
     ".gitignore",
     ".pre-commit-config.yaml",
     "CITATION.cff",
+    "Dockerfile",
     "LICENSE",
     "README.md",
     *(f"configs/accelerator/{name}.yaml" for name in ("auto", "cpu", "gpu", "mps", "tpu")),
@@ -73,6 +75,7 @@ ALWAYS = {
     *(f"tests/{name}.py" for name in ("test_mistakes", "test_module", "test_provenance", "test_report", "test_train")),
     "tests/test_export.py",
     "tests/test_hardware.py",
+    "tests/test_serve.py",
     "tests/test_startup.py",
     "tests/test_training_loop.py",
 }

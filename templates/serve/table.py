@@ -25,13 +25,14 @@ def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
     """
     about = predictor.about
     fields = {column["name"]: _field(column, about["example"]) for column in about["columns"]}
-    row = record_type("Row", fields, json_schema_extra={"example": about["example"]})
-    add_rows(app, Model(predictor, about["example"]), limits, row, about["example"])
+    add_rows(app, Model(predictor, about["example"]), limits, record_type("Row", fields), about["example"])
 
 
 def _field(column: dict[str, Any], example: dict[str, Any]) -> Any:
     """Return the type of a column's values."""
     kind: Any = TYPES.get(column.get("holds", column["type"]), str)
+    if column["type"] == "category" and kind is float:
+        kind = float | str  # as in the table, perhaps with a decimal comma
     description = _description(column)
     if not column["required"]:
         kind, description = kind | None, f"{description}; null if it is missing"

@@ -11,7 +11,7 @@ from starlette.concurrency import iterate_in_threadpool
 from ..export.predict import InputError, Predictor
 from .limits import Limits
 from .problems import Problem, Refused
-from .rows import list_of, one_or_many, record_type, replies, require_json
+from .rows import examples_of, list_of, one_or_many, record_type, replies, require_json
 
 
 def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
@@ -24,9 +24,10 @@ def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
     """
     text = predictor.about["text"]
     example = {"prompt": text["example"], "new_tokens": min(text["new_tokens"], limits.new_tokens)}
-    prompt = record_type("Prompt", _fields(text, limits), json_schema_extra={"example": example})
+    prompt = record_type("Prompt", _fields(text, limits))
     answer = record_type("Continuation", {"prompt": str, "continuation": str})
     prompt_or_prompts = one_or_many(prompt, limits.rows)
+    examples = examples_of(example, "prompt")
 
     @app.post(
         "/predict",
@@ -35,7 +36,7 @@ def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
         dependencies=[Depends(require_json)],
         responses=replies(answer, list_of(answer)),
     )
-    async def predict(prompts: Annotated[prompt_or_prompts, Body()]) -> JSONResponse:  # type: ignore[valid-type]
+    async def predict(prompts: Annotated[prompt_or_prompts, examples]) -> JSONResponse:  # type: ignore[valid-type]
         given: list[dict[str, Any]] = prompts if isinstance(prompts, list) else [prompts]
         if (total := sum(options.get("new_tokens", text["new_tokens"]) for options in given)) > limits.new_tokens:
             message = f"is {total} in all; this server generates {limits.new_tokens} for a request"
@@ -55,7 +56,7 @@ def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
         dependencies=[Depends(require_json)],
         responses=replies(str),
     )
-    async def stream(options: Annotated[prompt, Body()]) -> StreamingResponse:  # type: ignore[valid-type]
+    async def stream(options: Annotated[prompt, Body(examples=[example])]) -> StreamingResponse:  # type: ignore[valid-type]
         pieces = _start(predictor, {"new_tokens": example["new_tokens"], **options})
         return StreamingResponse(_encoded(pieces), media_type="text/plain; charset=utf-8")
 
@@ -75,7 +76,11 @@ def _fields(text: dict[str, Any], limits: Limits) -> dict[str, Any]:
 def _start(predictor: Predictor, options: dict[str, Any], number: int | None = None) -> Iterator[str]:
     """Check a prompt, and return the pieces of its continuation, none of which is sampled yet."""
     try:
+        options["prompt"].encode()
         return predictor.generate(**options)
+    except UnicodeEncodeError:
+        message = "holds half of a surrogate pair, which is no character"
+        raise Refused([Problem(row=number, field="prompt", message=message)]) from None
     except InputError as error:
         raise Refused([Problem(row=number, field=error.field, message=error.message)]) from None
 

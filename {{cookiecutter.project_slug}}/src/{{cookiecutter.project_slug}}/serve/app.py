@@ -30,12 +30,14 @@ def make_app(predictor: Predictor, limits: Limits) -> FastAPI:
     # FastAPI's own /docs loads its scripts from a server in the internet, and stays blank without it.
     app = FastAPIOffline(
         title=f"{about['project']}: {about['run']}",
-        description=f"Predictions of the run `{about['run']}`, exported on {about['created']}.",
+        description=f"Predictions of the run `{about['run']}`, exported on {about['created'][:10]}.",
         redoc_url=None,
-        version=about["created"],
+        version=about["created"][:10],
     )
     explain_errors(app)
     app.add_middleware(BodyLimit, limit=limits.body)
+    add_predict = arrays.add_predict if about["kind"] == "arrays" else routes.add_predict
+    add_predict(app, predictor, limits)
     page = Path(__file__).with_name("page.html").read_text(encoding="utf-8")
 
     @app.get("/", include_in_schema=False)
@@ -50,6 +52,4 @@ def make_app(predictor: Predictor, limits: Limits) -> FastAPI:
     async def model() -> dict[str, Any]:
         return about
 
-    add_predict = arrays.add_predict if about["kind"] == "arrays" else routes.add_predict
-    add_predict(app, predictor, limits)
     return app

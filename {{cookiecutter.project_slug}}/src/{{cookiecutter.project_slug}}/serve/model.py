@@ -42,14 +42,18 @@ def open_export(folder: Path) -> Predictor:
     """Open an exported model.
 
     Raises:
-        InputError: If it is damaged.
+        InputError: If it is damaged, or another project's.
     """
     onnxruntime.set_default_logger_severity(4)  # the client is told when the model cannot take a row; the log is not
     try:
-        return Predictor(folder)
+        predictor = Predictor(folder)
+        project = predictor.about["project"]
     except Exception as error:  # ONNX Runtime raises almost anything
         reason = (str(error).splitlines() or [""])[0]
         raise InputError(f"{folder} cannot be opened; export the run again ({reason})") from None
+    if project != PACKAGE:
+        raise InputError(f"{folder} was exported by the project {project}; serve it there")
+    return predictor
 
 
 class Model:

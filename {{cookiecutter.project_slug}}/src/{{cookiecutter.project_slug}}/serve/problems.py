@@ -13,7 +13,8 @@ MESSAGES = {  # by pydantic's type of error, where its message is not for the us
     "missing": "is missing",
     "extra_forbidden": "is not known to this model",
     "dict_type": "should be a JSON object",
-    "too_long": "holds more items than are allowed",
+    "too_long": "holds more rows than this server takes in a request",
+    "value_error": "should be a file",  # FastAPI's own, for a field of a form
 }
 MOST = 20  # problems in a reply
 ONE, MANY = "row", "rows"  # tags of a body with one row, and with a list of them
@@ -60,7 +61,10 @@ def explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
-        return _reply(422, [_problem(found) for found in error.errors()[:MOST]])
+        found = [_problem(flaw) for flaw in error.errors()]
+        # A value that may be of several types has an error for each.
+        first = {(problem.row, problem.field): problem for problem in reversed(found)}
+        return _reply(422, [problem for problem in found if first[problem.row, problem.field] is problem][:MOST])
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> JSONResponse:
@@ -87,4 +91,5 @@ def _problem(error: Mapping[str, Any]) -> Problem:
     if error["type"] == "json_invalid":
         return Problem(field="body", message=f"is not JSON: {error['ctx']['error']} at character {name}")
     message = MESSAGES.get(error["type"]) or str(error["msg"]).replace("Input should", "should")
-    return Problem(row=row, field=f"{name}{''.join(f'[{part}]' for part in inside)}", message=message)
+    positions = "".join(f"[{part}]" for part in inside if isinstance(part, int))
+    return Problem(row=row, field=f"{name}{positions}", message=message)

@@ -21,10 +21,10 @@ def require_json(request: Request) -> None:
         raise HTTPException(415, f"has content type {kind or '(none)'}; this server takes application/json")
 
 
-def record_type(name: str, fields: dict[str, Any], **config: Any) -> Any:
+def record_type(name: str, fields: dict[str, Any]) -> Any:
     """Return the type of a JSON object with these fields, any text being a name."""
     made = TypedDict(name, fields)  # type: ignore[misc]
-    made.__pydantic_config__ = STRICT | config  # type: ignore[attr-defined]
+    made.__pydantic_config__ = STRICT  # type: ignore[attr-defined]
     return made
 
 
@@ -33,6 +33,11 @@ def one_or_many(item: Any, most: int) -> Any:
     one: Any = Annotated[item, Tag(ONE)]
     many: Any = Annotated[list_of(item), Field(max_length=most), Tag(MANY)]
     return Annotated[one | many, Discriminator(lambda given: MANY if isinstance(given, list) else ONE)]
+
+
+def examples_of(example: dict[str, Any], name: str) -> Any:
+    """Return a body with its examples for /docs: an item, and a list of two."""
+    return Body(openapi_examples={f"one {name}": {"value": example}, f"several {name}s": {"value": [example, example]}})
 
 
 def list_of(item: Any) -> Any:
@@ -66,7 +71,6 @@ def add_rows(app: FastAPI, model: Model, limits: Limits, row: Any, example: dict
         example: A row.
     """
     row_or_rows = one_or_many(row, limits.rows)
-    examples: Any = {"one row": {"value": example}, "several rows": {"value": [example, example]}}
     prediction = record_type("Prediction", {name: type(value) for name, value in model.columns.items()})
 
     @app.post(
@@ -78,7 +82,7 @@ def add_rows(app: FastAPI, model: Model, limits: Limits, row: Any, example: dict
         responses=replies(prediction, list_of(prediction)),
     )
     async def predict(
-        rows: Annotated[row_or_rows, Body(openapi_examples=examples)],  # type: ignore[valid-type]
+        rows: Annotated[row_or_rows, examples_of(example, "row")],  # type: ignore[valid-type]
     ) -> JSONResponse:
         if isinstance(rows, list):
             return JSONResponse(await model.predict(rows))

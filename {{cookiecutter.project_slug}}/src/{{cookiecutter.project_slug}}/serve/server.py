@@ -1,6 +1,8 @@
 """Listen on a port, and stop at once and in silence when told to."""
 
 import errno
+import logging
+import os
 import signal
 import socket
 import sys
@@ -11,6 +13,14 @@ import uvicorn
 from fastapi import FastAPI
 
 from ..engine.errors import InputError
+
+
+class Server(uvicorn.Server):
+    """A server that reports no errors of requests which its own end cuts off."""
+
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        super().handle_exit(sig, frame)
 
 
 def listen(host: str, port: int) -> socket.socket:
@@ -28,7 +38,7 @@ def listen(host: str, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             raise InputError(f"--port {port}: is taken by another program; choose another, or 0 for any") from None
         option = f"--port {port}" if error.errno == errno.EACCES else f"--host {host}"
-        raise InputError(f"{option}: {error.strerror}") from None
+        raise InputError(f"{option}: {os.strerror(error.errno or 0).lower()}") from None
 
 
 def serve_app(app: FastAPI, listening: socket.socket, name: str, access_log: bool = False) -> None:
@@ -52,7 +62,7 @@ def serve_app(app: FastAPI, listening: socket.socket, name: str, access_log: boo
         access_log=access_log,
         timeout_graceful_shutdown=1,  # seconds for the requests that are being answered
     )
-    uvicorn.Server(config).run(sockets=[listening])
+    Server(config).run(sockets=[listening])
 
 
 def _exit(number: int, frame: FrameType | None) -> NoReturn:

@@ -64,6 +64,6 @@ def test_small_packets_are_sent_at_once() -> None:
     pytest.importorskip("fastapi_offline", reason="python -m pip install --group serve")
     from {{ cookiecutter.project_slug }}.serve.server import listen
 
-    with listen("127.0.0.1", 0) as listening, socket.create_connection(listening.getsockname()):
-        with listening.accept()[0] as connection:
-            assert connection.proto == socket.IPPROTO_TCP  # then asyncio sets TCP_NODELAY
+    listening = listen("127.0.0.1", 0)
+    with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as connection:
+        assert connection.proto == socket.IPPROTO_TCP  # then asyncio sets TCP_NODELAY

@@ -39,7 +39,7 @@ def listen(host: str, port: int) -> socket.socket:
             raise InputError(f"--port {port}: is taken by another program; choose another, or 0 for any") from None
         option = f"--port {port}" if error.errno == errno.EACCES else f"--host {host}"
         raise InputError(f"{option}: {os.strerror(error.errno or 0).lower()}") from None
-    # Only where it is told the protocol, asyncio sends small packets at once, which otherwise wait 40 ms for each other.
+    # asyncio sends small packets at once only if it is told the protocol; otherwise each answer takes 40 ms longer.
     return socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP, fileno=listening.detach())
 
 

@@ -1,5 +1,6 @@
 """Run the web server."""
 
+import logging
 import os
 import signal
 import socket
@@ -34,6 +35,7 @@ def run_server(folder: Path, host: str, port: int, max_body: int) -> None:
     for name in ("SIGINT", "SIGTERM"):
         signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
     print(f"serving {folder} on {url}  (requests: {url}/docs; Ctrl-C ends it)", flush=True)
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every broken upload, which is refused
     config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE)
     uvicorn.Server(config).run(sockets=[listener])
 

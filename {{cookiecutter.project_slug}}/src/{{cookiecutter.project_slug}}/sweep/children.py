@@ -15,6 +15,7 @@ from ..engine.commands import PACKAGE
 from ..engine.record import process_start
 
 EVERY = 0.1  # seconds between two looks at the children
+TRACEBACK = "Traceback (most recent call last):"
 GRACE = 30.0  # seconds in which a child can finish its step and save before it is killed
 
 
@@ -68,13 +69,17 @@ class Child:
         return True
 
     def failure(self) -> str | None:
-        """Return the reason why it failed, the last line that it printed; None if it did not."""
+        """Return the reason why it failed in one line; None if it did not."""
         status = self.process.returncode
         if status == 0:
             return None
         if status < 0:
             return f"killed by {signal.Signals(-status).name}"
-        return (last_lines(self.log, 1) or [f"exit status {status}"])[0].removeprefix("error: ")
+        lines = last_lines(self.log)
+        if TRACEBACK in lines and not lines[-1].startswith("error: "):
+            raised = lines[lines.index(TRACEBACK) + 1 :]  # the first of a chain is the cause
+            return next((line for line in raised if not line.startswith(" ")), lines[-1])
+        return lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
 
 
 def kill_group(pid: int) -> None:
@@ -95,10 +100,10 @@ def kill_orphan(pid: int, started: str | None) -> None:
             time.sleep(EVERY)
 
 
-def last_lines(log: Path, count: int) -> list[str]:
-    """Return the last lines of a log that say something."""
+def last_lines(log: Path, count: int = 0) -> list[str]:
+    """Return the last lines of a log that say something; all of them by default."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines() if log.exists() else []
-    return [line.strip() for line in lines if line.strip()][-count:]
+    return [line.rstrip() for line in lines if line.strip()][-count:]
 
 
 class Signals:

@@ -73,7 +73,8 @@ def _require_options(config: dict[str, Any], names: Sequence[str]) -> dict[str, 
     paths = {name: find_path(config, name) for name in names}
     for name, path in paths.items():
         if path is None and name == "data.folds":
-            raise InputError(f"--folds: {config['data']['class_path']} has no arguments `folds` and `fold`; add them")
+            kind = config["data"]["class_path"]
+            raise InputError(f"--folds: {kind} takes no `folds` and `fold`; give it both, or repeat with --seeds")
         if path is None:
             known = [option.replace(".init_args", "") for option in flatten(config)]
             [near] = get_close_matches(name, known, n=1, cutoff=0.6) or [""]

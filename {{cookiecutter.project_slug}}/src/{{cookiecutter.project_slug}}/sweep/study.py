@@ -4,6 +4,7 @@ import os
 import platform
 import re
 import time
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from .space import Parameter, Search, as_text
 
 JOURNAL = "study.journal"
 BEAT = 60.0  # seconds between two signs of life of a trial
+ATTEMPTS = 3  # to open a storage
 SILENCE = 10 * BEAT  # seconds without one after which a trial of another machine counts as interrupted
 
 
@@ -37,20 +39,23 @@ def open_study(search: Search, name: str, storage: str | None, folder: Path, mod
         "hyperband": optuna.pruners.HyperbandPruner(),
         "none": optuna.pruners.NopPruner(),
     }
-    try:
-        study = optuna.create_study(
-            storage=storage or _journal(folder / JOURNAL),
-            study_name=name,
-            direction="minimize" if mode == "min" else "maximize",
-            pruner=pruners[search.pruner],
-            load_if_exists=True,
-        )
-        study.get_trials(deepcopy=False)
-    except ImportError as error:
-        raise InputError(f"--storage {storage}: {str(error).splitlines()[0]}; install the database's package") from None
-    except Exception as error:  # of SQLAlchemy, a driver or a damaged file
-        raise InputError(f"--storage {storage or folder / JOURNAL}: {str(error).splitlines()[0]}") from None
-    return study
+    for attempt in range(ATTEMPTS):
+        try:
+            return optuna.create_study(
+                storage=storage or _journal(folder / JOURNAL),
+                study_name=name,
+                direction="minimize" if mode == "min" else "maximize",
+                pruner=pruners[search.pruner],
+                load_if_exists=True,
+            )
+        except ImportError as error:
+            message = f"{str(error).splitlines()[0]}; install the package of this database"
+            break
+        except Exception as error:  # of SQLAlchemy, a driver or a damaged file
+            message = str(error).splitlines()[0]
+            if attempt + 1 < ATTEMPTS:
+                time.sleep(1)  # another machine may be making the tables at this moment
+    raise InputError(f"--storage {without_password(storage or str(folder / JOURNAL))}: {message}")
 
 
 def _journal(path: Path) -> BaseStorage:
@@ -138,7 +143,8 @@ class Trials:
 
     def _sampler(self) -> BaseSampler:
         """Make a sampler that draws other numbers for every trial, also where a search continues."""
-        return TPESampler(seed=self.search.seed + len(self.study.get_trials(deepcopy=False)))
+        count = len(self.study.get_trials(deepcopy=False))
+        return TPESampler(seed=zlib.crc32(f"{self.search.seed}, {count}".encode()))
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
         host, pid, started = trial.user_attrs.get("owner", [None, 0, None])

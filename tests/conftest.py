@@ -41,6 +41,7 @@ ALWAYS = {
     "configs/debug/overfit.yaml",
     "configs/debug/profile.yaml",
     "configs/smoke.yaml",
+    "configs/sweep.yaml",
     "configs/strategy/ddp.yaml",
     "configs/strategy/fsdp.yaml",
     "configs/train.yaml",
@@ -61,6 +62,9 @@ ALWAYS = {
     *(f"src/seed/engine/{name}.py" for name in ("step_log", "stop", "training_loop", "weights", "workers")),
     "src/seed/module.py",
     "src/seed/report.py",
+    *(f"src/seed/sweep/{name}.py" for name in ("__init__", "__main__", "check", "children", "dry_run")),
+    *(f"src/seed/sweep/{name}.py" for name in ("fit_and_test", "outcome", "pictures", "progress", "repeats")),
+    *(f"src/seed/sweep/{name}.py" for name in ("search", "space", "study")),
     "src/seed/train.py",
     *(f"tests/{name}.py" for name in ("faults", "own", "test_faults", "test_logs")),
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints")),
@@ -68,6 +72,7 @@ ALWAYS = {
     *(f"tests/{name}.py" for name in ("test_mistakes", "test_module", "test_provenance", "test_report", "test_train")),
     "tests/test_hardware.py",
     "tests/test_startup.py",
+    "tests/test_sweep.py",
     "tests/test_training_loop.py",
 }
 TABLES = {

@@ -5,6 +5,7 @@
 
 import sys
 import time
+from itertools import pairwise
 from pathlib import Path
 
 
@@ -12,7 +13,7 @@ def main() -> None:
     """Write metrics.csv, an epoch at a time."""
     _, *args = sys.argv[1:]
     lr = next(float(arg.partition("=")[2]) for arg in args if arg.startswith("--model.lr="))
-    seconds = float(args[args.index("--seconds") + 1])
+    seconds = float([value for name, value in pairwise(args) if name == "--seconds"][-1])
     folder = Path(args[args.index("--trainer.default_root_dir") + 1], args[args.index("--name") + 1])
     folder.mkdir()
     with Path("lrs.txt").open("a") as file:

@@ -68,6 +68,11 @@ class Child:
             kill_group(self.process.pid)
         return True
 
+    def keep_log(self, run: Path) -> None:
+        """Move the log into the run's folder, if the child has made it."""
+        if run.exists():
+            self.log = self.log.replace(run / "output.log")
+
     def failure(self) -> str | None:
         """Return the reason why it failed in one line; None if it did not."""
         status = self.process.returncode

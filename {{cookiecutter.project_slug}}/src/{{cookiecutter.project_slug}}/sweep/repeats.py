@@ -13,14 +13,13 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-import yaml
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
 from ..engine.comparison import RunFiles, short_duration, short_text, table_console
 from ..engine.errors import InputError
 from ..engine.record import process_start, read_record
-from ..engine.results import best_step, read_config, read_curves, read_test
+from ..engine.results import best_step, read_curves, read_test
 from .check import Checked, check_options, make_sweep_folder
 from .children import Child, kill_orphan, last_lines, run_children
 from .progress import Progress
@@ -94,7 +93,7 @@ def _claim(folder: Path, asked: dict[str, Any]) -> None:
 
 
 class _Work:
-    """The seeds or folds, as children: `fit`, then `test` of its best checkpoint."""
+    """The seeds or folds, as children."""
 
     def __init__(
         self, folder: Path, members: dict[str, list[str]], options: Sequence[str], metric: str, progress: Progress
@@ -105,23 +104,20 @@ class _Work:
         self._options = options
         self._members = members
         self._progress = progress
-        self._left = [(name, stage) for name in members if (stage := _stage(folder / name))]
-        self._running: dict[Child, tuple[str, str]] = {}
+        self._left = [name for name in members if not (is_trained(folder / name) and read_test(folder / name))]
+        self._running: dict[Child, str] = {}
         self._show()
 
     def start(self, environment: dict[str, str]) -> Child | None:
         if not self._left:
             return None
-        name, stage = self._left.pop(0)
+        name = self._left.pop(0)
         run = self._folder / name
-        root = ["--trainer.default_root_dir", str(self._folder)]
-        if stage == "fit":
-            shutil.rmtree(run, ignore_errors=True)  # of a training that did not finish
-            arguments = ["fit", *self._options, *self._members[name], *root, "--name", name]
-        else:
-            arguments = ["test", *_trainer_options(run), "--ckpt_path", str(run / "checkpoints" / "best.ckpt"), *root]
-        child = Child("train", arguments, self._folder / f"{name}-{stage}.log", environment)
-        self._running[child] = name, stage
+        if not is_trained(run):
+            shutil.rmtree(run, ignore_errors=True)
+        arguments = [str(run), *self._options, *self._members[name]]
+        child = Child("sweep.fit_and_test", arguments, self._folder / f"{name}.log", environment)
+        self._running[child] = name
         self._show()
         return child
 
@@ -129,48 +125,32 @@ class _Work:
         """Nothing is judged before the end."""
 
     def end(self, child: Child) -> None:
-        name, stage = self._running.pop(child)
+        name = self._running.pop(child)
         reason = child.failure()
+        child.keep_log(self._folder / name)
         if reason:
-            self.reasons[name] = f"{stage}: {reason}"
-            self._progress.print_failure(f"{name}, {stage}", last_lines(child.log, SHOWN), child.seconds, child.log)
-        elif stage == "fit":
-            self._left.insert(0, (name, "test"))
+            self.reasons[name] = f"test: {reason}" if is_trained(self._folder / name) else reason
+            self._progress.print_failure(name, last_lines(child.log, SHOWN), child.seconds, child.log)
         else:
-            seconds = (read_record(self._folder / name).get("seconds") or 0.0) + child.seconds
             both = (self._metric, self._metric.replace("val_", "test_", 1))
             found = [f"{key} {value:.6g}" for key, value in scores(self._folder / name).items() if key in both]
-            self._progress.print(", ".join([f"{name}: {short_duration(seconds)}", *found]))
-        self._keep_log(child, name, stage)
+            self._progress.print(", ".join([f"{name}: {short_duration(child.seconds)}", *found]))
         self._show()
 
     def interrupt(self, child: Child) -> None:
-        name, stage = self._running[child]
+        name = self._running[child]
         self.reasons[name] = "interrupted"
-        self._progress.print(f"{name}: {stage} interrupted; the same command runs it again")
-        self._keep_log(child, name, stage)
-
-    def _keep_log(self, child: Child, name: str, stage: str) -> None:
-        if (self._folder / name).exists():
-            child.log.replace(self._folder / name / ("output.log" if stage == "fit" else "output-test.log"))
+        self._progress.print(f"{name}: interrupted; the same command runs it again")
+        child.keep_log(self._folder / name)
 
     def _show(self) -> None:
-        waiting = {name for name, _ in [*self._left, *self._running.values()]}
-        self._progress.update(len(self._members) - len(waiting), ", ".join(map(" ".join, self._running.values())))
+        waiting = {*self._left, *self._running.values()}
+        self._progress.update(len(self._members) - len(waiting), f"{len(self._running)} running")
 
 
-def _stage(run: Path) -> str | None:
-    """Return what a run still needs: "fit", "test" or None."""
-    if read_record(run).get("status") != "finished":
-        return "fit"
-    return None if read_test(run) else "test"
-
-
-def _trainer_options(run: Path) -> list[str]:
-    """Evaluate as it was trained: same device, precision and limits. The model and the data are in the checkpoint."""
-    config = read_config(run)
-    trainer = {name: value for name, value in config["trainer"].items() if name not in ("callbacks", "logger")}
-    return ["--config", yaml.safe_dump({"trainer": trainer, "matmul_precision": config["matmul_precision"]})]
+def is_trained(run: Path) -> bool:
+    """Tell whether a run has finished its training."""
+    return read_record(run).get("status") == "finished"
 
 
 def scores(run: Path) -> dict[str, float]:
@@ -186,7 +166,7 @@ def _write_and_print(
     folder: Path, members: Collection[str], checked: Checked, facts: dict[str, Any], reasons: dict[str, str]
 ) -> None:
     """Write scores.csv and sweep.json, print the table, and the folder as the last line."""
-    each = {name: scores(folder / name) for name in members if _stage(folder / name) != "fit"}
+    each = {name: scores(folder / name) for name in members if is_trained(folder / name)}
     metrics = list(dict.fromkeys(metric for found in each.values() for metric in found))
     values = {metric: {name: found[metric] for name, found in each.items() if metric in found} for metric in metrics}
     spread = {

@@ -145,27 +145,22 @@ class _Work:
             state, value = TrialState.COMPLETE, curve[best]
         self._trials.study.tell(trial, value, state, skip_if_finished=True)
         name = folder_name(trial.number)
+        child.keep_log(self._folder / name)
         if state == TrialState.FAIL:
             self._progress.print_failure(name, last_lines(child.log, SHOWN), child.seconds, child.log)
         else:
             judged = f"{self._checked.metric} {value:.6g}" if value is not None else "pruned"
             parameters = ", ".join(f"{name} {short_text(value)}" for name, value in trial.params.items())
             self._progress.print(f"{name}: {judged}, {short_duration(child.seconds)}, {parameters}")
-        self._keep_log(child, trial)
         self._show()
         self._look = True
 
     def interrupt(self, child: Child) -> None:
         trial = self._running[child]
         self._trials.give_back(trial)
-        self._progress.print(f"{folder_name(trial.number)}: interrupted; the same command runs it again")
-        self._keep_log(child, trial)
-
-    def _keep_log(self, child: Child, trial: Trial) -> None:
-        """Move the log into the run's folder, which the child has made, unless it refused its options."""
-        folder = self._folder / folder_name(trial.number)
-        if folder.exists():
-            child.log.replace(folder / "output.log")
+        name = folder_name(trial.number)
+        self._progress.print(f"{name}: interrupted; the same command runs it again")
+        child.keep_log(self._folder / name)
 
     def _show(self) -> None:
         trials = self._trials.counted()

@@ -1,0 +1,82 @@
+"""`sweep`: what to search is read and checked before the first trial; trials are runs like any other."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from conftest import ROOT, SHORT
+
+from {{ cookiecutter.project_slug }}.engine.errors import InputError
+from {{ cookiecutter.project_slug }}.sweep.space import Parameter, as_options, as_overlay, read_search
+
+
+def _written(folder: Path, **content: Any) -> Path:
+    path = folder / "sweep.yaml"
+    path.write_text(yaml.safe_dump(content))
+    return path
+
+
+def test_file_of_the_search_is_read(tmp_path: Path) -> None:
+    space = {"model.lr": {"low": "1e-4", "high": 0.1, "log": True}, "model.width": {"choices": [[8], [16, 16]]}}
+    search = read_search(_written(tmp_path, space=space, fit="--trainer.max_epochs 3 --config 'my overlay.yaml'"))
+    assert search.space["model.lr"] == Parameter(0.0001, 0.1, log=True)
+    assert search.space["model.lr"].contains(0.01)
+    assert not search.space["model.lr"].contains(1)
+    assert search.space["model.width"].contains([16, 16])
+    assert search.fit == ["--trainer.max_epochs", "3", "--config", "my overlay.yaml"]
+    assert as_options({"model.width": [16, 16], "model.lr": 1e-05}) == ["--model.width=[16, 16]", "--model.lr=1e-05"]
+
+
+def test_parameters_become_an_overlay() -> None:
+    paths = {"model.lr": ["model", "init_args", "lr"], "seed_everything": ["seed_everything"]}
+    base = {"model": {"class_path": "other.Model", "init_args": {"width": 3}}}
+    assert as_overlay({"model.lr": 0.5, "seed_everything": 1}, paths, base) == {
+        "model": {"class_path": "other.Model", "init_args": {"width": 3, "lr": 0.5}},
+        "seed_everything": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("content", "wrong"),
+    [
+        ({"space": {}}, "names no hyperparameter"),
+        ({"space": {"a": {"low": 1, "high": 0.1}}}, "a: low 1 must be below high 0.1"),
+        ({"space": {"a": {"low": 0, "high": 1, "log": True}}}, "a: low 0 must be above 0 with log: true"),
+        ({"space": {"a": {"low": 0, "high": 4, "step": 0.5}}}, "a: step 0.5 must be a whole number"),
+        ({"space": {"a": {"low": 0, "hihg": 4}}}, "a: hihg: unknown; there are low, high, log, step"),
+        ({"space": {"a": {"low": 0}}}, "a: needs low and high, or choices"),
+        ({"space": {"a": {"low": "x", "high": 1}}}, "a: low: x: must be a number"),
+        ({"space": {"a": {"choices": 3}}}, r"a: choices: must be a list such as \[32, 64\]"),
+        ({"space": {"a": [1, 2]}}, "a: needs low and high, or choices"),
+        ({"space": {"a": {"choices": [1]}}, "pruner": "best"}, "pruner: best: must be one of median, hyperband, none"),
+        ({"space": {"a": {"choices": [1]}}, "trials": -1}, "trials: -1: must be a whole number of 0 or more"),
+        ({"space": {"a": {"choices": [1]}}, "trails": 3}, "trails: unknown; there are trials"),
+    ],
+)
+def test_mistakes_in_the_file_are_named(content: dict[str, Any], wrong: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=wrong):
+        read_search(_written(tmp_path, **content))
+
+
+def test_file_of_this_project_can_be_read() -> None:
+    assert read_search(ROOT / "configs/sweep.yaml").trials > 0
+
+
+@pytest.mark.slow
+def test_search_ends_with_an_overlay_of_the_best_parameters(workdir: Path) -> None:
+    pytest.importorskip("optuna", reason="needs the dependency group `sweep`")
+    command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.sweep", "--trials", "2"]
+    command += ["--config", "configs/smoke.yaml", *SHORT]
+    result = subprocess.run(command, capture_output=True, text=True)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == str(Path("runs/sweep"))
+    facts = json.loads((workdir / "runs/sweep/sweep.json").read_text())
+    assert facts["trials"]["finished"] == 2
+    assert set(facts["best"]) == {"trial", "value", *facts["space"]}
+    overlay = yaml.safe_load((workdir / "runs/sweep/best.yaml").read_text())
+    assert overlay["model"]["init_args"]["lr"] == facts["best"]["model.lr"]
+    assert (workdir / "runs/sweep/trial-001/checkpoints/best.ckpt").exists()

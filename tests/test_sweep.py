@@ -324,7 +324,7 @@ def test_space_that_has_changed_is_refused(quick: Path) -> None:
     _sweep(quick, "--trials", "1")
     _search(quick, {"model.lr": {"low": 0.001, "high": 0.1}}, fit="--seconds 0.2")
     [line] = _sweep(quick, "--trials", "2", status=1)
-    assert line == ("error: runs/sweep was begun with another space; choose another --name, or remove the folder")
+    assert line == ("error: runs/sweep was begun with another space; choose another --name, or remove it")
 
 
 def test_trials_are_runs_like_any_other(quick: Path) -> None:

@@ -26,6 +26,7 @@ def main(args: list[str] | None = None) -> None:
     """
     parser = CommandParser(
         "Search for good hyperparameters, or repeat a training with several seeds or folds.",
+        prog="sweep",
         epilog="All other options are those of `fit`, for every trial: --trainer.max_epochs 10 --config overlay.yaml.",
     )
     parser.add_argument("--trials", type=int, help="Trials in all, on all machines (default: as in the file).")

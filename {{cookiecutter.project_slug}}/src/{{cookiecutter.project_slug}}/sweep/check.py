@@ -1,6 +1,7 @@
 """Check the options of `fit` before the first trial, in a child process, which imports PyTorch."""
 
 import json
+import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..engine.commands import last_start
+from ..engine.comparison import table_console
 from ..engine.errors import InputError, make_folder
 from .children import run_child
 
@@ -60,10 +62,12 @@ def check_options(
     asked = {"options": options, "names": names, "values": values, "extra": extra}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         answer, log = Path(folder, "answer.json"), Path(folder, "output.log")
-        child = run_child("sweep.dry_run", [str(answer), json.dumps(asked)], log)
+        with table_console().status("trying the options on one batch"):  # shown in a terminal
+            child = run_child("sweep.dry_run", [str(answer), json.dumps(asked)], log)
         if reason := child.failure():
-            output = log.read_text(encoding="utf-8", errors="replace")
-            raise InputError(reason) if "error: " in output.splitlines()[-1] else RuntimeError(f"\n{output}")
+            if not child.has_refused():  # a bug of the model or the data: show where
+                print(log.read_text(encoding="utf-8", errors="replace"), file=sys.stderr)
+            raise InputError(reason)
         return Checked(**json.loads(answer.read_text(encoding="utf-8")))
 
 

@@ -73,6 +73,10 @@ class Child:
         if run.exists():
             self.log = self.log.replace(run / "output.log")
 
+    def has_refused(self) -> bool:
+        """Tell whether its last line says what the user can fix."""
+        return any(line.startswith("error: ") for line in last_lines(self.log, 1))
+
     def failure(self) -> str | None:
         """Return the reason why it failed in one line; None if it did not."""
         status = self.process.returncode
@@ -81,7 +85,7 @@ class Child:
         if status < 0:
             return f"killed by {signal.Signals(-status).name}"
         lines = last_lines(self.log)
-        if TRACEBACK in lines and not lines[-1].startswith("error: "):
+        if TRACEBACK in lines and not self.has_refused():
             raised = lines[lines.index(TRACEBACK) + 1 :]  # the first of a chain is the cause
             return next((line for line in raised if not line.startswith(" ")), lines[-1])
         return lines[-1].removeprefix("error: ") if lines else f"exit status {status}"
@@ -180,7 +184,11 @@ def run_children(work: Work, jobs: int, gpus: int) -> int:
         finally:
             _end_all(list(running.values()), signals)
             for child in running.values():
-                work.interrupt(child)
+                work.watch(child)
+                if child.process.returncode == 0:  # it finished in the meantime
+                    work.end(child)
+                else:
+                    work.interrupt(child)
         return signals.signum
 
 

@@ -82,8 +82,10 @@ def _claim(folder: Path, asked: dict[str, Any]) -> None:
     host, pid, started = begun.get("process") or [None, 0, None]
     if host == platform.node() and started is not None and process_start(pid) == started != process_start(os.getpid()):
         raise InputError(f"{folder}: process {pid} is working there; wait for it, or choose another --name")
-    if any(begun.get(name, value) != value for name, value in asked.items()):
+    if begun and any(begun.get(name) != value for name, value in asked.items()):
         raise InputError(f"{folder} was begun with other options; choose another --name, or remove the folder")
+    if not begun and any(folder.iterdir()):
+        raise InputError(f"{folder} holds something else; choose another --name, or remove the folder")
     for run in folder.glob("*/"):
         session = (read_record(run).get("sessions") or [{}])[-1]
         if session.get("status") == "running" and session.get("host") == platform.node():

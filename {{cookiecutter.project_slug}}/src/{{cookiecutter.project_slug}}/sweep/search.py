@@ -17,7 +17,7 @@ from .children import Child, last_lines, run_children
 from .outcome import Outcome
 from .progress import Progress
 from .space import Search, as_options, as_text, read_search
-from .study import Trials, encoded, folder_name, open_study
+from .study import JOURNAL, Trials, encoded, folder_name, open_study, without_password
 
 SHOWN = 10  # lines of the log of a trial that failed
 
@@ -41,7 +41,7 @@ def run_search(given: Namespace, options: Sequence[str]) -> int:
     )
     folder = make_sweep_folder(given.root, name)
     study = open_study(search, name, given.storage, folder, checked.mode)
-    _require_same(study, search, checked, folder)
+    _require_same(study, search, checked, folder, given.storage)
     outside = [name for name, parameter in search.space.items() if not parameter.contains(checked.defaults[name])]
     if outside:
         described = listed([f"{name} {as_text(checked.defaults[name])}" for name in outside])
@@ -70,18 +70,19 @@ def _settings(given: Namespace, options: Sequence[str]) -> Search:
     return replace(search, trials=trials, fit=[*search.fit, *options, *chosen])
 
 
-def _require_same(study: Study, search: Search, checked: Checked, folder: Path) -> None:
+def _require_same(study: Study, search: Search, checked: Checked, folder: Path, storage: str | None) -> None:
     """Continue a search only with the space and the options with which it began."""
     space = {name: encoded(repr(parameter)) for name, parameter in search.space.items()}
     asked = {"space": space, "config": checked.config_sha256}
     begun = study.user_attrs.get("asked")
     if begun is None:
-        if any(folder.glob("trial-*")):
-            raise InputError(f"{folder} holds trials of another search; choose another --name, or remove the folder")
+        if any(not path.name.startswith(JOURNAL) for path in folder.iterdir()):
+            raise InputError(f"{folder} holds something else; choose another --name, or remove the folder")
         study.set_user_attr("asked", asked)
     elif begun != asked:
         what = "another space" if begun["space"] != space else "other options or another configs/train.yaml"
-        raise InputError(f"{folder} was begun with {what}; choose another --name, or remove the folder")
+        where = f"{study.study_name} in {without_password(storage)}" if storage else str(folder)
+        raise InputError(f"{where} was begun with {what}; choose another --name{'' if storage else ', or remove it'}")
 
 
 class _Work:

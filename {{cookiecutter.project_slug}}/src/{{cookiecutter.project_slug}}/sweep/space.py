@@ -106,7 +106,7 @@ def read_search(path: Path) -> Search:
         mode=content.get("mode"),
         pruner=str(content.get("pruner") or "none"),
         seed=content.get("seed", 0),
-        fit=shlex.split(content.get("fit") or ""),
+        fit=_split(content.get("fit") or "", path),
     )
     for name, value in (("trials", search.trials), ("seed", search.seed)):
         if isinstance(value, bool) or not isinstance(value, int) or value < 0:
@@ -116,6 +116,13 @@ def read_search(path: Path) -> Search:
     if search.mode not in (None, "min", "max"):
         raise InputError(f"{path}: mode: {search.mode}: must be min or max")
     return search
+
+
+def _split(options: Any, path: Path) -> list[str]:
+    try:
+        return shlex.split(options)
+    except (AttributeError, TypeError, ValueError):  # no text, or an open quote
+        raise InputError(f"{path}: fit: must be options of `fit` as on the command line, in one text") from None
 
 
 def _parameter(where: str, values: Any) -> Parameter:
@@ -128,10 +135,12 @@ def _parameter(where: str, values: Any) -> Parameter:
         return Parameter(choices=tuple(values["choices"]))
     _require_known(values, ("low", "high", "log", "step"), where)
     numbers = {name: _number(values[name], f"{where}: {name}") for name in ("low", "high", "step") if name in values}
+    if not isinstance(values.get("log", False), bool):
+        raise InputError(f"{where}: log: {values['log']}: must be true or false")
     low, high, step = (numbers.get(name) for name in ("low", "high", "step"))
     if low is None or high is None:
         raise InputError(f"{where}: needs low and high, or choices")
-    parameter = Parameter(low, high, values.get("log", False) is True, step)
+    parameter = Parameter(low, high, values.get("log", False), step)
     if parameter.low >= parameter.high:
         raise InputError(f"{where}: low {parameter.low} must be below high {parameter.high}")
     if parameter.log and parameter.low <= 0:

@@ -48,8 +48,8 @@ def open_study(search: Search, name: str, storage: str | None, folder: Path, mod
                 pruner=pruners[search.pruner],
                 load_if_exists=True,
             )
-        except ImportError as error:
-            message = f"{str(error).splitlines()[0]}; install the package of this database"
+        except ImportError as error:  # of the database's driver
+            message = str(error).splitlines()[0]
             break
         except Exception as error:  # of SQLAlchemy, a driver or a damaged file
             message = str(error).splitlines()[0]

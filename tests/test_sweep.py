@@ -280,6 +280,42 @@ def test_machines_share_a_study_and_its_trials(quick: Path) -> None:
     assert (quick / "study.db").exists()
 
 
+def test_trials_of_a_machine_that_is_gone_are_run_by_another(quick: Path) -> None:
+    for name in ("alive", "gone"):
+        one = _machine(quick, "one", "--name", name)
+        _wait_for(quick / f"runs/{name}/trial-000/metrics.csv")
+        other = _machine(quick, "other", "--name", name)
+        _wait_for(quick / f"runs/{name}/trial-001/metrics.csv")
+        if name == "gone":
+            _kill(one)
+        out, err = other.communicate()
+        assert other.returncode == 0, out + err
+        one.communicate()
+        trials = _facts(quick, name)["trials"]
+        assert (trials["finished"], trials["interrupted"]) == (2, 1 if name == "gone" else 0)
+
+
+def _machine(project: Path, name: str, *args: str) -> subprocess.Popen[str]:
+    """Start a sweep of two long trials as on a machine of this name, which counts as gone after 2 s of silence."""
+    command = f"""
+import platform
+from seed.sweep import study
+from seed.sweep.__main__ import main
+platform.node = lambda: {name!r}
+study.BEAT, study.SILENCE = 0.2, 2.0
+main(["--trials", "2", "--seconds", "4", *{args!r}])
+"""
+    environment = os.environ | {"PYTHONPATH": str(project / "src")}
+    return subprocess.Popen(
+        [sys.executable, "-c", command],
+        cwd=project,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
 def test_search_killed_again_and_again_has_exactly_its_trials(quick: Path) -> None:
     chance = random.Random(0)
     for _ in range(4):

@@ -105,7 +105,7 @@ class Outcome:
 
     def _table(self) -> Table:
         table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=(0, 1, 0, 0))
-        reasons = any("reason" in trial.user_attrs for trial in self._trials)
+        reasons = any(map(_reason, self._trials))
         for heading in ("trial", "status", "took", self._checked.metric, *self._search.space):
             wraps = heading in self._search.space
             table.add_column(
@@ -124,7 +124,7 @@ class Outcome:
                 short_duration(trial.user_attrs.get("seconds")),
                 short_text(trial.value if trial.state == TrialState.COMPLETE else None),
                 *(escape(short_text(parameters.get(name))) for name in self._search.space),
-                *([escape(trial.user_attrs.get("reason", ""))] if reasons else []),
+                *([escape(_reason(trial))] if reasons else []),
             )
         return table
 
@@ -138,7 +138,7 @@ class Outcome:
                 value = trial.value if trial.state == TrialState.COMPLETE else None
                 head = [folder_name(trial.number), STATES[trial.state], trial.user_attrs.get("seconds"), value]
                 cells = [encoded(parameters.get(name)) for name in self._search.space]
-                writer.writerow([*head, *cells, trial.user_attrs.get("reason")])
+                writer.writerow([*head, *cells, _reason(trial)])
 
     def _write_best(self, best: FrozenTrial) -> None:
         overlay = as_overlay(self._parameters(best), self._checked.paths, self._checked.overlay)
@@ -164,3 +164,8 @@ class Outcome:
             "versions": {"python": platform.python_version(), **{name: version(name) for name in VERSIONS}},
         }
         (self._folder / FILE).write_text(json.dumps(facts, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _reason(trial: FrozenTrial) -> str:
+    """Return why a trial failed; nothing for the others."""
+    return trial.user_attrs.get("reason") or "" if trial.state == TrialState.FAIL else ""

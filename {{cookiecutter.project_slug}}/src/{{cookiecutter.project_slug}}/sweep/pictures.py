@@ -13,7 +13,7 @@ from optuna.trial import FrozenTrial
 from .space import Parameter, as_text
 
 DPI = 120
-LEAST = 4  # finished trials below which importances are chance
+LEAST = 4  # different values below which importances are chance
 
 
 def draw_pictures(
@@ -29,7 +29,7 @@ def draw_pictures(
         folder: Where to save the pictures.
     """
     figures = {"history": draw_history(best_first, metric), "parallel": draw_parallel(best_first, space, metric)}
-    if len(best_first) >= LEAST:
+    if len({trial.value for trial in best_first}) >= LEAST:
         figures["importances"] = draw_importances(optuna.importance.get_param_importances(study), metric)
     for name, figure in figures.items():
         figure.savefig(folder / f"{name}.png", dpi=DPI)

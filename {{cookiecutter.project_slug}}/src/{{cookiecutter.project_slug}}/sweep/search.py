@@ -3,10 +3,12 @@
 import math
 from argparse import Namespace
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
 from optuna import Study
+from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
 from ..engine.comparison import short_duration, short_text
@@ -100,7 +102,6 @@ class _Work:
         self._show()
 
     def start(self, environment: dict[str, str]) -> Child | None:
-        self._look |= self._trials.beat(list(self._running.values()))
         trial = self._trials.take() if self._look else None
         self._look = trial is not None
         if trial is None:
@@ -115,16 +116,18 @@ class _Work:
         return child
 
     def watch(self, child: Child) -> None:
+        self._look |= self._trials.beat(list(self._running.values()))
         trial = self._running[child]
         path = self._folder / folder_name(trial.number) / "metrics.csv"
         if not path.exists() or (changed := path.stat().st_mtime_ns) == self._read.get(child, (0, 0))[0]:
             return
         values = [value for step, value in self._curve(trial).items() if step]  # without the untrained model's
         known = self._read.get(child, (0, 0))[1]
-        # Trials with other batch sizes have other steps, so count validations.
-        for number, value in enumerate(values[known:], start=known + 1):
-            if math.isfinite(value):
-                trial.report(value, number)
+        with suppress(UpdateFinishedTrialError):  # another machine took this one for lost
+            # Trials with other batch sizes have other steps, so count validations.
+            for number, value in enumerate(values[known:], start=known + 1):
+                if math.isfinite(value):
+                    trial.report(value, number)
         self._read[child] = (changed, len(values))
         if len(values) > known and child not in self._pruned and trial.should_prune():
             self._pruned.add(child)
@@ -135,16 +138,14 @@ class _Work:
         curve = self._curve(trial)
         best = best_step(curve, self._checked.mode)
         reason = child.failure()
-        trial.set_user_attr("seconds", round(child.seconds, 1))
         if reason and child in self._pruned:
             state, value = TrialState.PRUNED, None
         elif reason or best is None or not math.isfinite(curve[best]):
             state, value = TrialState.FAIL, None
             reason = reason or f"logged no {self._checked.metric}"
-            trial.set_user_attr("reason", reason)
         else:
             state, value = TrialState.COMPLETE, curve[best]
-        self._trials.study.tell(trial, value, state, skip_if_finished=True)
+        self._trials.tell(trial, state, value, {"seconds": round(child.seconds, 1), "reason": reason})
         name = folder_name(trial.number)
         child.keep_log(self._folder / name)
         if state == TrialState.FAIL:

@@ -5,6 +5,7 @@ import platform
 import re
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -120,6 +121,13 @@ class Trials:
             return None
         return trial
 
+    def tell(self, trial: Trial, state: TrialState, value: float | None, facts: dict[str, Any]) -> None:
+        """End a trial with its value and facts, unless another machine took it for lost and ended it."""
+        with suppress(UpdateFinishedTrialError):
+            for name, fact in facts.items():
+                trial.set_user_attr(name, fact)
+            self.study.tell(trial, value, state, skip_if_finished=True)
+
     def give_back(self, trial: FrozenTrial | Trial) -> None:
         """End an interrupted trial; whoever comes next runs its parameters again."""
         if self._interrupt(trial._trial_id):
@@ -137,7 +145,8 @@ class Trials:
             return False
         self._beaten = time.monotonic()
         for trial in trials:
-            trial.set_user_attr("seen", time.time())
+            with suppress(UpdateFinishedTrialError):
+                trial.set_user_attr("seen", time.time())
         self.give_back_lost()
         return True
 

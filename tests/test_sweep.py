@@ -241,7 +241,6 @@ def test_every_row_is_in_one_fold_and_every_class_in_each(rendered: Path, tmp_pa
     ("space", "args", "wrong"),
     [
         ({"model.lrr": {"low": 0.1, "high": 1}}, [], "model.lrr: `fit` has no such option; did you mean model.lr?"),
-        ({"model.lr": {"choices": [0.1, "fast"]}}, [], "--model.lr fast: must be a number"),
         ({"model.lr": {"low": 0.1, "high": 1}}, ["--metric", "val_auc", "--mode", "max"], "val_auc: no such metric"),
     ],
 )
@@ -278,6 +277,22 @@ def test_machines_share_a_study_and_its_trials(quick: Path) -> None:
         assert _facts(quick, name)["trials"]["finished"] == 9
         assert len(list((quick / "runs" / name).glob("trial-*"))) == 9
     assert (quick / "study.db").exists()
+
+
+def test_search_killed_while_it_takes_a_trial_runs_that_trial(quick: Path) -> None:
+    command = """
+import os
+from optuna.trial import Trial
+from seed.sweep.__main__ import main
+Trial.set_user_attr = lambda *args: os._exit(9)
+main(["--trials", "2"])
+"""
+    environment = os.environ | {"PYTHONPATH": str(quick / "src")}
+    assert subprocess.run([sys.executable, "-c", command], cwd=quick, env=environment, check=False).returncode == 9
+    _sweep(quick, "--trials", "2")
+    rows = _rows(quick / "runs/sweep/trials.csv")
+    assert [row["status"] for row in rows] == ["finished"] * 2
+    assert "0.01" in {row["model.lr"] for row in rows}  # the defaults, which it had taken
 
 
 def test_trials_of_a_machine_that_is_gone_are_run_by_another(quick: Path) -> None:

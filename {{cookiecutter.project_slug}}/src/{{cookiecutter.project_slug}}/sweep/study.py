@@ -19,11 +19,12 @@ from optuna.trial import FrozenTrial, Trial, TrialState
 
 from ..engine.errors import InputError
 from ..engine.record import process_start
-from .children import kill_orphan
+from .children import EVERY, kill_orphan
 from .space import Parameter, Search, as_text
 
 JOURNAL = "study.journal"
 BEAT = 60.0  # seconds between two signs of life of a trial
+SIGNED = 5.0  # seconds in which whoever takes a trial has signed it
 ATTEMPTS = 3  # to open a storage
 SILENCE = 10 * BEAT  # seconds without one after which a trial of another machine counts as interrupted
 
@@ -113,8 +114,8 @@ class Trials:
             return None
         self.study.sampler = self._sampler()
         trial = self.study.ask(self._distributions)
-        trial.set_user_attr("owner", self._owner)
         trial.set_user_attr("seen", time.time())
+        trial.set_user_attr("owner", self._owner)
         before = [other for other in self.counted() if other.number < trial.number]
         if len(before) >= self.search.trials:  # another machine took the last one at the same moment
             self._interrupt(trial._trial_id)
@@ -156,14 +157,26 @@ class Trials:
         return TPESampler(seed=zlib.crc32(f"{self.search.seed}, {count}".encode()))
 
     def _is_lost(self, trial: FrozenTrial) -> bool:
-        host, pid, started = trial.user_attrs.get("owner", [None, 0, None])
+        trial = self._with_owner(trial)
+        if trial.state != TrialState.RUNNING:
+            return False
+        if "owner" not in trial.user_attrs:
+            return True
+        host, pid, started = trial.user_attrs["owner"]
         if host == platform.node() and started is not None:
             if process_start(pid) == started:
                 return False
             kill_orphan(*trial.user_attrs.get("child", [0, None]))
             return True
-        begun = trial.datetime_start.timestamp() if trial.datetime_start else 0.0
-        return time.time() - trial.user_attrs.get("seen", begun) > SILENCE
+        return time.time() - trial.user_attrs.get("seen", 0.0) > SILENCE
+
+    def _with_owner(self, trial: FrozenTrial) -> FrozenTrial:
+        """Wait for a trial that was taken a moment ago to be signed; a process killed in that moment never signs."""
+        deadline = time.monotonic() + SIGNED
+        while "owner" not in trial.user_attrs and trial.state == TrialState.RUNNING and time.monotonic() < deadline:
+            time.sleep(EVERY)
+            trial = self.study.get_trials(deepcopy=False)[trial.number]
+        return trial
 
     def _interrupt(self, trial_id: int) -> bool:
         """End a trial as interrupted; tell whether nobody else has ended it."""

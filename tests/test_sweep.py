@@ -84,9 +84,9 @@ def _sweep(project: Path, *args: str, status: int = 0) -> list[str]:
     return (out if status == 0 else out + err).splitlines()
 
 
-def _fit(project: Path, *args: str) -> None:
+def _train(project: Path, *args: str) -> None:
     environment = os.environ | {"PYTHONPATH": str(project / "src")}
-    command = [sys.executable, "-m", "seed.train", "fit", *args]
+    command = [sys.executable, "-m", "seed.train", *args]
     result = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     assert result.returncode == 0, result.stderr
 
@@ -159,7 +159,7 @@ def _assert_search_survives(project: Path, *options: str) -> None:
 
     best = min((row for row in rows if row["status"] == "finished"), key=lambda row: float(row["val_loss"]))
     assert facts["best"]["trial"] == best["trial"]
-    _fit(project, "--name", "again", "--config", "runs/sweep/best.yaml")
+    _train(project, "fit", "--name", "again", "--config", "runs/sweep/best.yaml")
     assert _best(project / "runs/again") == float(best["val_loss"]) == facts["best"]["value"]
     for name in ("history", "parallel", "importances"):
         assert (project / f"runs/sweep/{name}.png").read_bytes().startswith(b"\x89PNG")
@@ -191,10 +191,15 @@ def test_model_and_data_from_scratch_are_searched_too(project: Path) -> None:
     assert [facts["best"].keys() >= {"model.width", "data.batch_size"}, facts["trials"]["finished"]] == [True, 2]
     [default] = [row for row in _rows(project / "runs/sweep/trials.csv") if row["trial"] == "trial-000"]
     assert (default["model.width"], default["data.batch_size"]) == ("16", "8")
-    _fit(project, "--name", "again", "--config", "runs/sweep/best.yaml")
+    _train(project, "fit", "--name", "again", "--config", "runs/sweep/best.yaml")
     assert _best(project / "runs/again") == facts["best"]["value"]
 
-    (wrong,) = _sweep(project, "--folds", "3", "--config", "configs/own.yaml", status=1)
+    best = f"runs/sweep/{facts['best']['trial']}"
+    _train(project, "test", "--ckpt_path", f"{best}/checkpoints/best.ckpt", "--trainer.logger", "false")
+    assert (project / best / "metrics-test.csv").exists()
+    assert sorted(path.name for path in (project / "runs").iterdir()) == ["again", "sweep"]
+
+    [wrong] = _sweep(project, "--folds", "3", "--config", "configs/own.yaml", status=1)
     assert wrong == (
         "error: --folds: seed.own_data.OwnData takes no `folds` and `fold`; give it both, or repeat with --seeds"
     )

@@ -80,3 +80,4 @@ def test_search_ends_with_an_overlay_of_the_best_parameters(workdir: Path) -> No
     overlay = yaml.safe_load((workdir / "runs/sweep/best.yaml").read_text())
     assert overlay["model"]["init_args"]["lr"] == facts["best"]["model.lr"]
     assert (workdir / "runs/sweep/trial-001/checkpoints/best.ckpt").exists()
+    assert not list(workdir.glob("runs/trial-*"))  # nor has a logger written beside the sweep's folder

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 from ..engine.commands import PACKAGE
 from ..engine.record import process_start
@@ -122,7 +122,7 @@ class Signals:
         self.signum = 0
         self.again = False
 
-    def __enter__(self) -> "Signals":
+    def __enter__(self) -> Self:
         names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
         self._before = {name: signal.signal(getattr(signal, name), self._note) for name in names}
         return self

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Self
 
 import rich.progress
 from rich.markup import escape
@@ -28,7 +29,7 @@ class Progress:
         self._bar = rich.progress.Progress(*columns, console=self._console, disable=not sys.stdout.isatty())
         self._task = self._bar.add_task("", total=total)
 
-    def __enter__(self) -> "Progress":
+    def __enter__(self) -> Self:
         self._bar.start()
         return self
 

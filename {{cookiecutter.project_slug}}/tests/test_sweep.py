@@ -11,7 +11,7 @@ import yaml
 from conftest import ROOT, SHORT
 
 from {{ cookiecutter.project_slug }}.engine.errors import InputError
-from {{ cookiecutter.project_slug }}.sweep.space import Parameter, as_options, as_overlay, read_search
+from {{ cookiecutter.project_slug }}.sweep import space
 
 
 def _written(folder: Path, **content: Any) -> Path:
@@ -21,20 +21,21 @@ def _written(folder: Path, **content: Any) -> Path:
 
 
 def test_file_of_the_search_is_read(tmp_path: Path) -> None:
-    space = {"model.lr": {"low": "1e-4", "high": 0.1, "log": True}, "model.width": {"choices": [[8], [16, 16]]}}
-    search = read_search(_written(tmp_path, space=space, fit="--trainer.max_epochs 3 --config 'my overlay.yaml'"))
-    assert search.space["model.lr"] == Parameter(0.0001, 0.1, log=True)
+    searched = {"model.lr": {"low": "1e-4", "high": 0.1, "log": True}, "model.width": {"choices": [[8], [16, 16]]}}
+    search = space.read_search(_written(tmp_path, space=searched, fit="--config 'my own.yaml'"))
+    assert search.space["model.lr"] == space.Parameter(0.0001, 0.1, log=True)
     assert search.space["model.lr"].contains(0.01)
     assert not search.space["model.lr"].contains(1)
     assert search.space["model.width"].contains([16, 16])
-    assert search.fit == ["--trainer.max_epochs", "3", "--config", "my overlay.yaml"]
-    assert as_options({"model.width": [16, 16], "model.lr": 1e-05}) == ["--model.width=[16, 16]", "--model.lr=1e-05"]
+    assert search.fit == ["--config", "my own.yaml"]
+    options = space.as_options({"model.width": [16, 16], "model.lr": 1e-05})
+    assert options == ["--model.width=[16, 16]", "--model.lr=1e-05"]
 
 
 def test_parameters_become_an_overlay() -> None:
     paths = {"model.lr": ["model", "init_args", "lr"], "seed_everything": ["seed_everything"]}
     base = {"model": {"class_path": "other.Model", "init_args": {"width": 3}}}
-    assert as_overlay({"model.lr": 0.5, "seed_everything": 1}, paths, base) == {
+    assert space.as_overlay({"model.lr": 0.5, "seed_everything": 1}, paths, base) == {
         "model": {"class_path": "other.Model", "init_args": {"width": 3, "lr": 0.5}},
         "seed_everything": 1,
     }
@@ -59,11 +60,11 @@ def test_parameters_become_an_overlay() -> None:
 )
 def test_mistakes_in_the_file_are_named(content: dict[str, Any], wrong: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=wrong):
-        read_search(_written(tmp_path, **content))
+        space.read_search(_written(tmp_path, **content))
 
 
 def test_file_of_this_project_can_be_read() -> None:
-    assert read_search(ROOT / "configs/sweep.yaml").trials > 0
+    assert space.read_search(ROOT / "configs/sweep.yaml").trials > 0
 
 
 @pytest.mark.slow

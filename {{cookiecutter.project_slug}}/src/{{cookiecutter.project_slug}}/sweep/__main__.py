@@ -1,7 +1,7 @@
 """Search for good hyperparameters, or repeat a training with several seeds or folds.
 
     python -m {{ cookiecutter.project_slug }}.sweep
-    python -m {{ cookiecutter.project_slug }}.sweep --trials 50 --jobs 2 --trainer.max_epochs 10
+    python -m {{ cookiecutter.project_slug }}.sweep --trials 50 --jobs 2
     python -m {{ cookiecutter.project_slug }}.sweep --seeds 0 1 2 3 4
     python -m {{ cookiecutter.project_slug }}.sweep --folds 5
 

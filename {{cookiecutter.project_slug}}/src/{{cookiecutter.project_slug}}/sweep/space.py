@@ -4,6 +4,7 @@ import json
 import math
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,10 +120,10 @@ def read_search(path: Path) -> Search:
 
 
 def _split(options: Any, path: Path) -> list[str]:
-    try:
-        return shlex.split(options)
-    except (AttributeError, TypeError, ValueError):  # no text, or an open quote
-        raise InputError(f"{path}: fit: must be options of `fit` as on the command line, in one text") from None
+    with suppress(ValueError):  # an open quote
+        if isinstance(options, str):
+            return shlex.split(options)
+    raise InputError(f"{path}: fit: must be options of `fit` as on the command line, in one text")
 
 
 def _parameter(where: str, values: Any) -> Parameter:
@@ -154,12 +155,10 @@ def _parameter(where: str, values: Any) -> Parameter:
 
 def _number(value: Any, where: str) -> float:
     """Read a number; YAML takes 1e-4, which lacks a point, for a text."""
-    try:
+    with suppress(TypeError, ValueError):
         number: float = float(value) if isinstance(value, str) else value
         if not isinstance(value, bool) and math.isfinite(number):
             return number
-    except (TypeError, ValueError):
-        pass
     raise InputError(f"{where}: {value}: must be a number")
 
 

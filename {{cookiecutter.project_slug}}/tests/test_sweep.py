@@ -70,8 +70,8 @@ def test_file_of_this_project_can_be_read() -> None:
 @pytest.mark.slow
 def test_search_ends_with_an_overlay_of_the_best_parameters(workdir: Path) -> None:
     pytest.importorskip("optuna", reason="needs the dependency group `sweep`")
-    command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.sweep", "--trials", "2"]
-    command += ["--config", "configs/smoke.yaml", *SHORT]
+    command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.sweep"]
+    command += ["--trials", "2", "--config", "configs/smoke.yaml", *SHORT]
     result = subprocess.run(command, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
     assert result.stdout.splitlines()[-1] == str(Path("runs/sweep"))

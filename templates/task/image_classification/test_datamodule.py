@@ -375,11 +375,12 @@ def test_folds_share_out_every_image_and_class() -> None:
 
 
 def test_fold_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
-    for options, wrong in (
+    refused: list[tuple[dict[str, Any], str]] = [
         ({"fold": 1}, r"--data\.fold 1: has no effect without --data\.folds"),
         ({"folds": 3, "fold": 3}, r"--data\.fold 3: must be at least 0 and less than --data\.folds"),
         ({"folds": 99}, r"--data\.folds 99: Cannot have number of splits"),
-    ):
+    ]
+    for options, wrong in refused:
         with pytest.raises(InputError, match=wrong):
             make_datamodule(path=str(_folder(tmp_path / wrong[:15])), **options)
 

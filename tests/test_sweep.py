@@ -376,6 +376,15 @@ def test_sigterm_leaves_no_child(quick: Path) -> None:
     assert _facts(quick)["trials"]["interrupted"] == 2
 
 
+def test_child_of_a_killed_search_is_ended_by_the_next(quick: Path) -> None:
+    process = _start(quick, "--trials", "1", "--seconds", "60")
+    _wait_for(quick / "runs/sweep/trial-000/metrics.csv")
+    _kill(process)
+    assert _children(quick)
+    _sweep(quick, "--trials", "0", "--seconds", "60")
+    assert not _children(quick)
+
+
 def test_space_that_has_changed_is_refused(quick: Path) -> None:
     _sweep(quick, "--trials", "1")
     _search(quick, {"model.lr": {"low": 0.001, "high": 0.1}}, fit="--seconds 0.2")

@@ -10,8 +10,10 @@ import pytest
 import yaml
 from conftest import ROOT, SHORT
 
+from {{ cookiecutter.project_slug }}.engine import commands
 from {{ cookiecutter.project_slug }}.engine.errors import InputError
 from {{ cookiecutter.project_slug }}.sweep import space
+from {{ cookiecutter.project_slug }}.sweep.__main__ import main
 
 
 def _written(folder: Path, **content: Any) -> Path:
@@ -65,6 +67,12 @@ def test_mistakes_in_the_file_are_named(content: dict[str, Any], wrong: str, tmp
 
 def test_file_of_this_project_can_be_read() -> None:
     assert space.read_search(ROOT / "configs/sweep.yaml").trials > 0
+
+
+def test_missing_package_is_named_with_its_group(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(commands, "find_spec", lambda name: None)
+    with pytest.raises(SystemExit, match="error: optuna not installed: python -m pip install --group sweep"):
+        main([])
 
 
 @pytest.mark.slow

@@ -1,6 +1,7 @@
 """`sweep`: what to search is read and checked before the first trial; trials are runs like any other."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +15,7 @@ from {{ cookiecutter.project_slug }}.engine import commands
 from {{ cookiecutter.project_slug }}.engine.errors import InputError
 from {{ cookiecutter.project_slug }}.sweep import space
 from {{ cookiecutter.project_slug }}.sweep.__main__ import main
+from {{ cookiecutter.project_slug }}.sweep.children import share_devices
 
 
 def _written(folder: Path, **content: Any) -> Path:
@@ -67,6 +69,23 @@ def test_mistakes_in_the_file_are_named(content: dict[str, Any], wrong: str, tmp
 
 def test_file_of_this_project_can_be_read() -> None:
     assert space.read_search(ROOT / "configs/sweep.yaml").trials > 0
+
+
+def test_jobs_share_the_gpus_and_the_cores(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 8)
+
+    def visible(jobs: int, gpus: int) -> list[str]:
+        return [share_devices(slot, jobs, gpus)["CUDA_VISIBLE_DEVICES"] for slot in range(jobs)]
+
+    assert visible(jobs=2, gpus=2) == ["0", "1"]
+    assert visible(jobs=2, gpus=4) == ["0,1", "2,3"]
+    assert visible(jobs=3, gpus=2) == ["0", "1", "0"]
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "4,7")
+    assert visible(jobs=2, gpus=2) == ["4", "7"]
+    assert share_devices(0, jobs=2, gpus=0) == {"OMP_NUM_THREADS": "4"}
+    assert share_devices(0, jobs=1, gpus=2) == {}
 
 
 def test_missing_package_is_named_with_its_group(monkeypatch: pytest.MonkeyPatch) -> None:

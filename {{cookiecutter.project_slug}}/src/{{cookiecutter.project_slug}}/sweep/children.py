@@ -164,7 +164,7 @@ def run_children(work: Work, jobs: int, gpus: int) -> int:
         The signal's number, or 0.
     """
     running: dict[int, Child] = {}  # by slot
-    environments = [_environment(slot, jobs, gpus) for slot in range(jobs)]
+    environments = [share_devices(slot, jobs, gpus) for slot in range(jobs)]
     with Signals() as signals:
         try:
             while not signals.signum:
@@ -220,8 +220,14 @@ def _end_all(children: Sequence[Child], signals: Signals) -> None:
         time.sleep(EVERY)
 
 
-def _environment(slot: int, jobs: int, gpus: int) -> dict[str, str]:
-    """Share out GPUs, or else processor cores, whose threads would wait for each other."""
+def share_devices(slot: int, jobs: int, gpus: int) -> dict[str, str]:
+    """Return the variables that give a job its GPUs, or its share of the cores, so that threads do not wait for others.
+
+    Args:
+        slot: Number of the job, from 0.
+        jobs: Number of jobs.
+        gpus: Number of GPUs of all jobs.
+    """
     if jobs == 1:
         return {}
     if gpus:

@@ -41,6 +41,7 @@ ALWAYS = {
     "configs/debug/overfit.yaml",
     "configs/debug/profile.yaml",
     "configs/smoke.yaml",
+    "configs/sweep.yaml",
     "configs/strategy/ddp.yaml",
     "configs/strategy/fsdp.yaml",
     "configs/train.yaml",
@@ -65,6 +66,9 @@ ALWAYS = {
     "src/seed/report.py",
     *(f"src/seed/serve/{name}.py" for name in ("__init__", "__main__", "app", "arrays", "limits", "routes", "server")),
     "src/seed/serve/page.html",
+    *(f"src/seed/sweep/{name}.py" for name in ("__init__", "__main__", "check", "children", "dry_run")),
+    *(f"src/seed/sweep/{name}.py" for name in ("fit_and_test", "outcome", "pictures", "progress", "repeats")),
+    *(f"src/seed/sweep/{name}.py" for name in ("search", "space", "study")),
     "src/seed/train.py",
     *(f"tests/{name}.py" for name in ("faults", "own", "test_faults", "test_logs")),
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints")),
@@ -73,6 +77,7 @@ ALWAYS = {
     "tests/test_export.py",
     "tests/test_hardware.py",
     "tests/test_startup.py",
+    "tests/test_sweep.py",
     "tests/test_training_loop.py",
 }
 TABLES = {

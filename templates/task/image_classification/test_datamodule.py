@@ -362,6 +362,29 @@ def test_every_split_has_its_share_of_every_class() -> None:
         assert shares.max() - shares.min() < 0.02
 
 
+def test_folds_share_out_every_image_and_class() -> None:
+    folds = [make_datamodule(folds=3, fold=fold) for fold in range(3)]
+    test = folds[0].splits["test"].tolist()
+    assert all(fold.splits["test"].tolist() == test for fold in folds)
+    validated = [row for fold in folds for row in fold.splits["val"].tolist()]
+    assert sorted(validated + test) == list(range(1797))
+    for fold in folds:
+        assert sorted(torch.cat(list(fold.splits.values())).tolist()) == list(range(1797))
+    counts = torch.stack([fold.y[fold.splits["val"]].bincount(minlength=10) for fold in folds])
+    assert (counts.amax(dim=0) - counts.amin(dim=0)).max() <= 1
+
+
+def test_fold_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"fold": 1}, r"--data\.fold 1: has no effect without --data\.folds"),
+        ({"folds": 3, "fold": 3}, r"--data\.fold 3: must be at least 0 and less than --data\.folds"),
+        ({"folds": 99}, r"--data\.folds 99: Cannot have number of splits"),
+    ]
+    for options, wrong in refused:
+        with pytest.raises(InputError, match=wrong):
+            make_datamodule(path=str(_folder(tmp_path / wrong[:15])), **options)
+
+
 def test_only_training_images_are_augmented() -> None:
     datamodule = make_datamodule(augment=True, shuffle=False)
     x, _ = next(iter(datamodule.train_dataloader()))

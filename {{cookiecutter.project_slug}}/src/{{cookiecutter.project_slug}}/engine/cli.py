@@ -209,7 +209,7 @@ class CLI(LightningCLI):
         known_options.keep(self._subcommand_parsers)
         if self.only == "fit" and not _may_resume(argv):
             self.config = parser.parse_args(argv)
-            self.root = Path(self.config.fit.trainer.default_root_dir or "runs")
+            self.root = Path(self.config.fit.trainer.default_root_dir or runs.ROOT)
         else:
             self._parse_with_checkpoint(parser, argv)
         options.require_valid(self.config[self.config.subcommand])
@@ -223,7 +223,7 @@ class CLI(LightningCLI):
                     import_module(value.rpartition(".")[0])  # a checkpoint may use classes that are imported
         self.config = parser.parse_args(kept)
         subcommand, given = self.config.subcommand, self.config[self.config.subcommand]
-        self.root = Path(given.trainer.default_root_dir or "runs")
+        self.root = Path(given.trainer.default_root_dir or runs.ROOT)
         if given.ckpt_path is None and subcommand == "predict":
             raise InputError("predictions need a trained model: drop --ckpt_path, or name a checkpoint")
         saved: dict[str, Any] = {}
@@ -279,6 +279,9 @@ class CLI(LightningCLI):
         for logger in _as_list(given.trainer.logger):
             for argument in {"name", "run_name"} & set((logger.get("init_args") or {}).keys()):
                 logger.init_args[argument] = self.run_name
+            # Loggers that write beside the run's files follow it into another folder of runs.
+            if self.root != runs.ROOT and (logger.get("init_args") or {}).get("save_dir") == str(runs.ROOT):
+                logger.init_args.save_dir = str(self.root)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         settings = self._get(self.config_init, "trainer")
@@ -468,19 +471,19 @@ def run_on_data(args: list[str] | None, use: Callable[[Any], None]) -> None:
         use: What to do with the datamodule.
     """
     argv = sys.argv[1:] if args is None else args
-    with _errors_in_one_line(argv):
+    with user_errors_in_one_line(argv):
         use(_DataCLI(["fit", *argv], (), ()).datamodule)
 
 
 def run_cli(args: list[str] | None, facts: Sequence[str], callbacks: Sequence[Callback]) -> None:
     """Run the command line; see `CLI`."""
     argv = sys.argv[1:] if args is None else args
-    with _errors_in_one_line(argv):
+    with user_errors_in_one_line(argv):
         CLI(argv, facts, callbacks)
 
 
 @contextmanager
-def _errors_in_one_line(argv: Sequence[str]) -> Iterator[None]:
+def user_errors_in_one_line(argv: Sequence[str]) -> Iterator[None]:
     """Report a user's error in one line and exit with a non-zero status."""
     console.set_up()
     try:

@@ -15,6 +15,7 @@ PACKAGE = __name__.partition(".")[0]
 # Each is a module with `main(args)`, or a package whose `__main__` has it.
 COMMANDS = {
     "compare": "compare runs: by a metric, or two in everything that differs",
+    "sweep": "search for hyperparameters, or repeat a training with several seeds or folds",
     "export": "export a run's best model to ONNX, and check it against PyTorch",
     "serve": "serve an exported run over HTTP, with a page to try it by hand",
 }

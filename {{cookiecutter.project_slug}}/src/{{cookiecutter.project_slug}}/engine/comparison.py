@@ -94,13 +94,13 @@ def print_runs(root: Path, by: str | None, mode: str | None) -> None:
             escape(run.folder.name),
             status_of(record) or "-",
             record.get("started", "")[5:16].replace("T", " "),
-            _duration(record.get("seconds")),
-            f"{_text(record.get('epochs'))}/{_text(run.steps)}",
-            _text((record.get("parameters") or {}).get("all")),
-            _text(value),
+            short_duration(record.get("seconds")),
+            f"{short_text(record.get('epochs'))}/{short_text(run.steps)}",
+            short_text((record.get("parameters") or {}).get("all")),
+            short_text(value),
             code.get("commit", "")[:7] + ("*" if code.get("dirty") else ""),
         )
-    console = _console()
+    console = table_console()
     console.print(table)
     if any((run.record.get("git") or {}).get("dirty") for run in runs):
         console.print("* with changes that were not committed")
@@ -118,7 +118,7 @@ def print_differences(root: Path, one: str, other: str) -> None:
         InputError: If there is no such run.
     """
     runs = [RunFiles(find_run(root, name)) for name in (one, other)]
-    console = _console()
+    console = table_console()
     for name in ("config", "code", "data", "versions", "hardware", "results"):
         facts = [_facts(run, name) for run in runs]
         lacking = [str(run.folder) for run, known in zip(runs, facts, strict=True) if not known]
@@ -157,11 +157,13 @@ def _changes(one: dict[str, Any], other: dict[str, Any]) -> str:
     return "".join(f"code:{line}\n" for line in lines)
 
 
-def _console() -> Console:
+def table_console() -> Console:
+    """Make a console for tables, wide where no terminal limits it."""
     return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
-def _duration(seconds: float | None) -> str:
+def short_duration(seconds: float | None) -> str:
+    """Write a duration with its unit."""
     if not seconds:
         return ""
     if seconds < 100:
@@ -169,7 +171,8 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _text(value: Any) -> str:
+def short_text(value: Any) -> str:
+    """Write a value for a cell of a table."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -179,7 +182,7 @@ def _text(value: Any) -> str:
 
 def _texts(left: Any, right: Any) -> list[str]:
     """Write two values, long ones from shortly before they begin to differ."""
-    texts = [_text(left), _text(right)]
+    texts = [short_text(left), short_text(right)]
     pairs = enumerate(zip(*texts, strict=False))
     differ = next((number for number, (one, other) in pairs if one != other), min(map(len, texts)))
     start = max(0, differ - LONGEST // 4) if max(map(len, texts)) > LONGEST else 0

@@ -19,6 +19,7 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from .errors import InputError, listed
 from .metrics import MetricsCSV
 
+ROOT = Path("runs")  # unless --trainer.default_root_dir says otherwise
 CHECKPOINTS = "checkpoints"
 UNREADABLE = (OSError, TypeError, ValueError, yaml.YAMLError)  # raised for a file that is not a config
 # What a resumed run keeps of its config.yaml; the model, data and optimizer are in the checkpoint.
@@ -50,10 +51,13 @@ def claim_name(root: Path, wanted: str | None) -> str:
 
 
 def name_of(root: Path, checkpoint: Path) -> str | None:
-    """Return the name of the run that wrote a checkpoint, or None if it is not in a run under `root`."""
+    """Return the name of the run that wrote a checkpoint, or None if it is not in a run under `root`.
+
+    The name of a trial is that of its sweep and its own: `sweep/trial-007`.
+    """
     folder = checkpoint.resolve().parent
-    if folder.name == CHECKPOINTS and folder.parent.parent == root.resolve():
-        return folder.parent.name
+    if folder.name == CHECKPOINTS and root.resolve() in folder.parent.parents:
+        return folder.parent.relative_to(root.resolve()).as_posix()
     return None
 
 

@@ -14,7 +14,9 @@ from lightning.pytorch.utilities.model_summary import get_human_readable_count
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
+from rich.style import Style
 from rich.table import Table
+from rich.text import Text
 
 from .contract import DescribesColumns
 from .errors import InputError
@@ -76,12 +78,13 @@ def _is_worth_reading(record: logging.LogRecord) -> bool:
     return not any(text in str(record.msg) for text in ("Tip:", "Trainer already configured with model summary"))
 
 
-def print_summary(folder: Path, parts: Sequence[Table | str]) -> None:
-    """Print tables and advice, then the run's folder as the last line."""
+def print_summary(folder: Path, parts: Sequence[Table | str], report: Path | None) -> None:
+    """Print tables and advice, then the run's folder and its report, which a click opens in most terminals."""
     console = Console()
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
-    console.print(str(folder), soft_wrap=True, highlight=False)
+    for path in filter(None, (folder, report)):
+        console.print(Text(str(path), Style(link=path.resolve().as_uri())), soft_wrap=True, highlight=False)
 
 
 def print_columns(datamodule: Any) -> None:

@@ -14,10 +14,9 @@ from lightning.pytorch.utilities.model_summary import get_human_readable_count
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.markup import escape
-from rich.style import Style
 from rich.table import Table
-from rich.text import Text
 
+from .commands import print_path
 from .contract import DescribesColumns
 from .errors import InputError
 from .results import best_step, read_curves
@@ -84,7 +83,7 @@ def print_summary(folder: Path, parts: Sequence[Table | str], report: Path | Non
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
     for path in filter(None, (folder, report)):
-        console.print(Text(str(path), Style(link=path.resolve().as_uri())), soft_wrap=True, highlight=False)
+        print_path(path)
 
 
 def print_columns(datamodule: Any) -> None:

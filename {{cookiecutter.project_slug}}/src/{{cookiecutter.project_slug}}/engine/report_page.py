@@ -51,7 +51,7 @@ def _header(run: RunFiles) -> str:
     status = status_of(record) or "unknown"
     last = (record.get("sessions") or [{}])[-1]
     facts = [
-        f"started {record['started'].replace('T', ' ')}" if record.get("started") else "",
+        f"started {record['started'][:16].replace('T', ' ')}" if record.get("started") else "",
         f"took {duration(record.get('seconds'))}" if record.get("seconds") else "",
         f"{text_of(record['epochs'])} epochs" if record.get("epochs") is not None else "",
         f"{text_of(run.steps)} steps" if run.steps is not None else "",
@@ -101,7 +101,7 @@ def _curves(panels: list[Panel]) -> Iterator[str]:
 
 
 def _pictures(folder: Path, room: int) -> Iterator[str]:
-    found = [path for path in sorted(folder.glob("*.png")) if path.name != "curves.png"]
+    found = [path for path in sorted(folder.glob("*.png"), key=lambda path: path.stem) if path.name != "curves.png"]
     if found:
         yield '<h2>Pictures</h2>\n<div class="grid">'
     for path in found:

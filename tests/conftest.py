@@ -53,12 +53,13 @@ ALWAYS = {
     *(f"src/seed/engine/{name}.py" for name in ("__init__", "callbacks", "checkpoints", "cli", "columns_csv")),
     "src/seed/engine/commands.py",
     *(f"src/seed/engine/{name}.py" for name in ("comparison", "console", "contract", "curves", "durable")),
+    *(f"src/seed/engine/{name}.py" for name in ("charts", "epoch_loss", "index_page", "page", "panels", "report_page")),
     *(f"src/seed/engine/{name}.py" for name in ("epoch_metrics", "errors", "fsdp", "hardware", "health")),
     *(f"src/seed/engine/{name}.py" for name in ("known_options", "last_checkpoint", "loggers", "metrics", "optimizer")),
     *(f"src/seed/engine/{name}.py" for name in ("options", "predictions")),
     *(f"src/seed/engine/{name}.py" for name in ("progress", "provenance", "random_state", "record", "replay")),
     *(f"src/seed/engine/{name}.py" for name in ("results", "resumed_logs", "runs", "schedule", "startup")),
-    *(f"src/seed/engine/{name}.py" for name in ("step_log", "stop", "training_loop", "weights", "workers")),
+    *(f"src/seed/engine/{name}.py" for name in ("step_log", "stop", "trackers", "training_loop", "weights", "workers")),
     "src/seed/module.py",
     "src/seed/report.py",
     "src/seed/train.py",
@@ -79,7 +80,6 @@ TABLES = {
 SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
     ("ci", "github"): {".github/dependabot.yml", ".github/workflows/ci.yml"},
     ("ci", "gitlab"): {".gitlab-ci.yml", "renovate.json"},
-    ("logger", "wandb"): {"src/seed/engine/weights_and_biases.py"},
     ("task", "regression"): {*TABLES, "src/seed/engine/report.py"},
     ("task", "classification"): {
         *TABLES,

@@ -1,11 +1,12 @@
-"""Learning curves, starting with the untrained model, drawn into the run's folder."""
+"""Learning curves, starting with the untrained model, drawn into the run's folder; and the best value for trackers."""
 
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from matplotlib.figure import Figure
 
-from .loggers import save_figure
+from .loggers import log_best, save_figure
 from .panels import make_panels
 from .results import Curve, read_curves
 from .runs import folder_of
@@ -52,6 +53,11 @@ class LearningCurves(Callback):
         trainer.loggers[0].save()
         if curves := read_curves(folder):
             save_figure(draw(curves), folder / "curves.png")  # trackers draw their own
+        for checkpoint in trainer.checkpoint_callbacks:
+            if isinstance(checkpoint, ModelCheckpoint) and checkpoint.monitor and checkpoint.best_model_score is not None:
+                best = checkpoint.best_model_score.item()
+                for logger in trainer.loggers:
+                    log_best(logger, checkpoint.monitor, best, trainer.global_step)
 
 
 def draw(curves: dict[str, Curve]) -> Figure:

@@ -1,6 +1,6 @@
 """index.html: all runs on one page, with links to their reports. Nothing here imports PyTorch."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -47,10 +47,11 @@ def write_index(root: Path, by: str | None, mode: str | None) -> Path:
     Returns:
         The path of the page.
     """
-    ranking = rank(sorted(_find(root), key=last_start), root, by, mode)
+    found = {folder: list_runs(folder) for folder in [root, *root.glob("*/")] if folder == root or not last_start(folder)}
+    ranking = rank(sorted(sum(found.values(), []), key=last_start), root, by, mode)
     for run, _ in ranking.runs:
         if _is_outdated(run.folder):
-            write_report(run.folder)
+            write_report(run.folder, found[run.folder.parent])
     settings = {run.folder: flatten(without_noise(run.config)) for run, _ in ranking.runs}
     varied = _varied([*settings.values()])
     names = ["run", *(name.replace("-\n", "").replace("\n", " ") for name in headings(ranking.metric))]
@@ -70,14 +71,6 @@ def write_index(root: Path, by: str | None, mode: str | None) -> Path:
     ]
     write_whole(root / INDEX, page("Runs", parts, SCRIPT))
     return root / INDEX
-
-
-def _find(root: Path) -> Iterator[Path]:
-    for folder in root.glob("*"):
-        if last_start(folder):
-            yield folder
-        elif folder.is_dir():
-            yield from list_runs(folder)
 
 
 def _is_outdated(folder: Path) -> bool:

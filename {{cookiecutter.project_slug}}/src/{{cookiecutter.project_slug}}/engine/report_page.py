@@ -6,14 +6,14 @@ It is written when `fit`, `validate`, `test` or `predict` ends, and by `compare 
 import base64
 import csv
 import shlex
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from .charts import budget_for, chart, legend
-from .commands import last_start, list_runs
+from .commands import list_runs
 from .comparison import SECTIONS, RunFiles, changes_of_code, duration, facts_of, text_of, texts_of
 from .page import Markup, details, html, link, page, table
 from .panels import Panel, make_panels
@@ -28,11 +28,12 @@ CELL = 80  # characters of one of its cells
 MAIN_VERSIONS = ("python", "torch", "lightning")
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path, there: Sequence[Path] | None = None) -> Path:
     """Write report.html into a run's folder, whatever it holds.
 
     Args:
         folder: The run's folder.
+        there: All runs beside it, the newest last, if they are known.
 
     Returns:
         The path of the page.
@@ -40,7 +41,7 @@ def write_report(folder: Path) -> Path:
     run = RunFiles(folder)
     panels = make_panels(read_curves(folder))
     before = [_header(run), *_results(run, panels), *_curves(panels)]
-    after = [*_texts(folder), *_previous(run), *_config(folder), *_environment(run.record), *_files(folder)]
+    after = [*_texts(folder), *_previous(run, list_runs(folder.parent) if there is None else there), *_config(folder), *_environment(run.record), *_files(folder)]
     room = LARGEST - sum(len(part.encode()) for part in [*before, *after])
     write_whole(folder / FILE, page(f"{folder.name}: report", [*before, *_pictures(folder, room), *after]))
     return folder / FILE
@@ -130,13 +131,13 @@ def _texts(folder: Path) -> Iterator[str]:
         yield f"<p>The first rows of {link(path.name, path.name)}.</p>"
 
 
-def _previous(run: RunFiles) -> Iterator[str]:
+def _previous(run: RunFiles, there: Sequence[Path]) -> Iterator[str]:
     """Say what differs from the run that was started before this one."""
-    start = last_start(run.folder)
-    earlier = [folder for folder in list_runs(run.folder.parent) if last_start(folder) < start]
-    if not earlier:
+    names = [folder.name for folder in there]
+    position = names.index(run.folder.name) if run.folder.name in names else 0
+    if not position:
         return
-    other = RunFiles(earlier[-1])
+    other = RunFiles(there[position - 1])
     name = other.folder.name
     report = other.folder / FILE
     shown = link(quote(f"../{name}/{FILE}"), name) if report.exists() else html(name)

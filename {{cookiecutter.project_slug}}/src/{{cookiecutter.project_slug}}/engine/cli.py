@@ -399,7 +399,7 @@ class CLI(LightningCLI):
             return None
         try:
             return write_report(folder)
-        except (OSError, ValueError, yaml.YAMLError) as error:  # such as files that were changed by hand
+        except (OSError, ValueError) as error:  # such as files that were changed by hand
             print(f"report.html was not written: {error}", file=sys.stderr)
             return None
 

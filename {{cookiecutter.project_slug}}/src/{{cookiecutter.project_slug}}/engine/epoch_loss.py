@@ -13,29 +13,38 @@ ADD_EVERY = 256  # batches: to add up a loss costs more than to keep it, and an 
 
 
 class EpochLoss(Callback):
-    """Log the mean of the losses that `training_step` returned, every batch weighted alike, at the end of an epoch.
+    """Log the mean of the training loss at the end of an epoch, every batch weighted alike.
 
-    A model that logs a mean of its training loss (`self.log("train_loss", loss, on_epoch=True)`) is left alone.
+    The loss is what the model logs in every `training_step` (`self.log("train_loss", loss)`), or else what that
+    returns. A model that logs a mean of its own (`on_epoch=True`) is left alone.
     """
 
     def __init__(self) -> None:
         self._new: list[Tensor] = []
         self._sum = 0.0
         self._batches = 0
+        self._last: Tensor | None = None
+        self._logged: Any = None  # Lightning's record of the logged loss; False if there is none
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        loss = outputs.get("loss") if isinstance(outputs, dict) else None
-        if loss is not None:
+        if self._logged is None:
+            self._logged = _find(trainer, on_epoch=False) or False
+        if self._logged:
+            loss = self._logged.value
+        else:
+            loss = outputs.get("loss") if isinstance(outputs, dict) else None
+        if loss is not None and loss is not self._last:  # which it is where a batch logs none
+            self._last = loss
             self._new.append(loss)
             if len(self._new) >= ADD_EVERY:
                 self._add()
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total, batches = self.state()
-        self._sum, self._batches = 0.0, 0
-        if not batches or _logs_its_mean(trainer):
+        self._sum, self._batches, self._logged = 0.0, 0, None
+        if not batches or _find(trainer, on_epoch=True):
             return
         mean = torch.tensor(total / batches, device=pl_module.device)
         mean = trainer.strategy.reduce(mean, reduce_op="mean")  # over the processes
@@ -61,7 +70,10 @@ class EpochLoss(Callback):
         self._new = []
 
 
-def _logs_its_mean(trainer: Trainer) -> bool:
-    """Tell whether the model logs its training loss per epoch."""
-    logged = trainer.fit_loop.epoch_loop._results.values()
-    return any(value.meta.on_epoch and stage_and_metric(value.meta.name) == ("train", "loss") for value in logged)
+def _find(trainer: Trainer, on_epoch: bool) -> Any:
+    """Return Lightning's record of a training loss that the model logs per epoch, or only per step; None without."""
+    for key, logged in trainer.fit_loop.epoch_loop._results.items():
+        if stage_and_metric(logged.meta.name) == ("train", "loss") and logged.meta.on_epoch == on_epoch:
+            if on_epoch or (logged.is_tensor and key.startswith("training_step.")):
+                return logged
+    return None

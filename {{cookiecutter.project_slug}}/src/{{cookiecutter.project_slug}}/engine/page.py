@@ -22,20 +22,20 @@ p { margin: .4rem 0; } a { color: var(--link); } .soft, figcaption, caption { co
 .headline { font-size: 1.25rem; } .headline b { font-size: 1.7rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
-td { overflow-wrap: anywhere; min-width: 4rem; } td.number, th.number { text-align: right; white-space: nowrap; }
-th { font-weight: 600; } th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid; }
+th { font-weight: 600; overflow-wrap: break-word; } td { min-width: 4rem; } td.number, th.number { text-align: right; }
+td.number { white-space: nowrap; } th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid; }
 th[aria-sort=ascending] button::after { content: " \\25b2"; } th[aria-sort=descending] button::after {
   content: " \\25bc"; } td.name { min-width: 9rem; }
 .grid { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); }
-figure { margin: 0; } figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+figure { margin: 0; } figure.wide { grid-column: 1 / -1; overflow-x: auto; } figure.wide img { min-width: 40rem; } figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 svg { display: block; width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: var(--soft); }
 svg path { fill: none; stroke-width: 2; stroke-linejoin: round; } svg .grid { stroke: var(--line); stroke-width: 1; }
-svg path.batches { stroke: var(--train); stroke-width: 1; opacity: .35; } svg path.train { stroke: var(--train); }
+svg path.batches { stroke: var(--train); stroke-width: 1.2; opacity: .5; } svg path.train { stroke: var(--train); }
 svg path.val { stroke: var(--val); } svg circle { r: 3px; } circle.train { fill: var(--train); }
 circle.val { fill: var(--val); } svg.spark { width: 5rem; height: 1.25rem; } svg.spark path { stroke-width: 1.5; }
 .key { margin-right: 1rem; font-size: .85rem; color: var(--soft); white-space: nowrap; } .key::before { content: "";
   display: inline-block; width: 1.4em; height: 3px; margin-right: .4em; vertical-align: middle;
-  background: var(--train); } .key.val::before { background: var(--val); } .key.batches::before { opacity: .35;
+  background: var(--train); } .key.val::before { background: var(--val); } .key.batches::before { opacity: .5;
   height: 1px; }
 pre { margin: .4rem 0; padding: .8rem; overflow: auto; max-height: 36rem; background: var(--panel); border-radius: 6px;
   font: .85rem/1.45 ui-monospace, monospace; overflow-wrap: normal; } pre.wrap { white-space: pre-wrap;

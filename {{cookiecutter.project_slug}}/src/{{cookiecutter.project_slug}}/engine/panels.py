@@ -28,22 +28,26 @@ class Panel:
     Attributes:
         metric: Its name, without the stage.
         batches: Training values of single batches.
-        train: Training values per epoch, or a running mean where there are not two epochs yet.
-        trend: What `train` is: "mean of each epoch" or "running mean".
+        train: Training values per epoch.
         val: Validation values.
     """
 
     metric: str
     batches: Curve = field(default_factory=dict)
     train: Curve = field(default_factory=dict)
-    trend: str = "mean of each epoch"
     val: Curve = field(default_factory=dict)
 
     def lines(self) -> list[tuple[str, str, Curve]]:
-        """Return the curves to draw, those at the back first: "batches", "train" or "val", a label, and the curve."""
+        """Return the curves to draw, those at the back first: "batches", "train" or "val", a label, and the curve.
+
+        Where there are not two epochs yet, a running mean of the batches takes the place of the means of epochs.
+        """
+        trend = "train, mean of each epoch", self.train
+        if len(self.train) < 2 < len(self.batches):
+            trend = "train, running mean", running_mean(self.batches)
         found = [
             ("batches", "train, single batches", self.batches),
-            ("train", f"train, {self.trend}", self.train),
+            ("train", *trend),
             ("val", "validation", self.val),
         ]
         return [(kind, label, curve) for kind, label, curve in found if curve]
@@ -81,9 +85,6 @@ def make_panels(curves: dict[str, Curve]) -> list[Panel]:
             panel.train |= curve
         else:
             panel.batches |= curve
-    for panel in panels.values():
-        if len(panel.train) < 2 < len(panel.batches):
-            panel.train, panel.trend = running_mean(panel.batches), "running mean"
     return sorted(panels.values(), key=lambda panel: panel.metric != "loss")
 
 

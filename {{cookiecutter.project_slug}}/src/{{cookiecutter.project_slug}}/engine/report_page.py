@@ -6,6 +6,7 @@ It is written when `fit`, `validate`, `test` or `predict` ends, and by `compare 
 import base64
 import csv
 import shlex
+import struct
 from collections.abc import Iterator, Sequence
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ from .results import best_step, read_curves, read_test, stage_and_metric
 
 FILE = "report.html"
 LARGEST = 950_000  # bytes of a page; pictures that do not fit are linked
+WIDE = 2  # widths to a height, from which a picture gets a row for itself
 TEXT = 6_000  # characters of a text that are shown
 ROWS = 10  # of a table of predictions
 CELL = 80  # characters of one of its cells
@@ -54,14 +56,18 @@ def _header(run: RunFiles) -> str:
     facts = [
         f"started {record['started'][:16].replace('T', ' ')}" if record.get("started") else "",
         f"took {duration(record.get('seconds'))}" if record.get("seconds") else "",
-        f"{text_of(record['epochs'])} epochs" if record.get("epochs") is not None else "",
-        f"{text_of(run.steps)} steps" if run.steps is not None else "",
+        _count(record.get("epochs"), "epoch"),
+        _count(run.steps, "step"),
     ]
     why = last.get("error") or last.get("signal")
     reason = f"<p>{html(status)}: <code>{html(why)}</code></p>" if why else ""
     badge = f'<span class="status {html(status)}">{html(status)}</span>'
     about = html(", ".join(filter(None, facts)))
     return f'<h1>{html(run.folder.name)} {badge}</h1>\n<p class="soft">{about}</p>{reason}'
+
+
+def _count(number: int | None, what: str) -> str:
+    return "" if number is None else f"{number:,} {what}{'' if number == 1 else 's'}"
 
 
 def _results(run: RunFiles, panels: list[Panel]) -> Iterator[str]:
@@ -95,7 +101,7 @@ def _last(curve: dict[int, float]) -> float | None:
 def _curves(panels: list[Panel]) -> Iterator[str]:
     if panels:
         budget = budget_for(panels)
-        yield '<h2>Curves</h2>\n<div class="grid">'
+        yield '<h2>Curves by step</h2>\n<div class="grid">'
         for panel in panels:
             yield f"<section><h3>{html(panel.metric)}</h3>{chart(panel, budget)}{legend(panel)}</section>"
         yield "</div>"
@@ -106,12 +112,15 @@ def _pictures(folder: Path, room: int) -> Iterator[str]:
     if found:
         yield '<h2>Pictures</h2>\n<div class="grid">'
     for path in found:
+        content = path.read_bytes()
+        width, height = struct.unpack(">II", content[16:24]) if len(content) > 24 else (1, 1)
         source = quote(path.name)
-        if path.stat().st_size * 4 / 3 < room:
-            source = f"data:image/png;base64,{base64.b64encode(path.read_bytes()).decode()}"
+        if len(content) * 4 / 3 < room:
+            source = f"data:image/png;base64,{base64.b64encode(content).decode()}"
             room -= len(source)
+        kind = ' class="wide"' if width > WIDE * height else ""
         image = f'<img src="{source}" alt="{html(path.stem)}, a picture of this run">'
-        yield f"<figure>{image}<figcaption>{link(quote(path.name), path.stem)}</figcaption></figure>"
+        yield f"<figure{kind}>{image}<figcaption>{link(quote(path.name), path.stem)}</figcaption></figure>"
     if found:
         yield "</div>"
 
@@ -176,21 +185,27 @@ def _environment(record: dict[str, Any]) -> Iterator[str]:
     versions = record.get("versions") or {}
     commit = f"{code.get('commit')}{', with changes that were not committed' if code.get('dirty') else ''}"
     commands = [shlex.join(map(str, session.get("command") or [])) for session in sessions]
-    rows = [
-        *(["command", Markup(f"<code>{html(command)}</code>")] for command in commands),
-        ["commit", commit if code else "not in a git repository"],
-        ["seed", text_of(record.get("seed"))],
-        *([name, text_of(value)] for name, value in flatten(record.get("parameters") or {}, "parameters").items()),
-        *([name, text_of(value)] for name, value in flatten(record.get("data") or {}, "data").items()),
-        *([name, text_of(value)] for name, value in (record.get("hardware") or {}).items()),
-        *([name, text_of(versions[name])] for name in MAIN_VERSIONS if name in versions),
-    ]
-    yield table(["fact", "value"], rows, numbers=False)
-    yield details("All versions", table(["package", "version"], list(versions.items()), numbers=False))
+    hardware = record.get("hardware") or {}
+    facts = {
+        "commit": commit if code else "not in a git repository",
+        "seed": record.get("seed"),
+        **flatten(record.get("parameters") or {}, "parameters"),
+        **{name: hardware[name] for name in ("trained_on", "processes", "processor") if name in hardware},
+        **{name: versions[name] for name in MAIN_VERSIONS if name in versions},
+    }
+    rows = [["command", Markup(f"<code>{html(command)}</code>")] for command in commands]
+    yield table(["fact", "value"], [*rows, *_rows(facts)], numbers=False)
+    for name, more in (("Data", record.get("data")), ("Hardware", hardware), ("All versions", versions)):
+        if more:
+            yield details(name, table(["fact", "value"], _rows(flatten(more)), numbers=False))
     if len(sessions) > 1:
         shown = ("status", "started", "ended", "from_step", "to_step", "host")
         rows = [[number, *(text_of(each.get(key)) for key in shown)] for number, each in enumerate(sessions, start=1)]
         yield details("Sessions: it was resumed", table(["session", *shown], rows, numbers=False), True)
+
+
+def _rows(facts: dict[str, Any]) -> list[list[str]]:
+    return [[name, text_of(value)] for name, value in facts.items()]
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -11,6 +11,8 @@ from typing import Any
 
 import yaml
 
+from .errors import InputError
+
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it is there
 Curve = dict[int, float]  # step -> value
 
@@ -23,10 +25,16 @@ NOISE = (("name",), ("ckpt_path",), ("trainer", "default_root_dir"), ("trainer",
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read config.yaml; empty for a run without one."""
+    """Read config.yaml; empty for a run without one.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     path = folder / "config.yaml"
-    text = path.read_text(encoding="utf-8") if path.exists() else "{}"
-    config: dict[str, Any] = yaml.load(text, Loader=LOADER)
+    try:
+        config: dict[str, Any] = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER) if path.exists() else {}
+    except (ValueError, yaml.YAMLError):
+        raise InputError(f"{path}: not a config; restore it, or delete it") from None
     return config
 
 

@@ -67,7 +67,9 @@ ALWAYS = {
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints")),
     *(f"tests/{name}.py" for name in ("test_compare", "test_configs", "test_data", "test_datamodule", "test_learning")),
     *(f"tests/{name}.py" for name in ("test_mistakes", "test_module", "test_provenance", "test_report", "test_train")),
+    "tests/test_epoch_loss.py",
     "tests/test_hardware.py",
+    "tests/test_report_page.py",
     "tests/test_startup.py",
     "tests/test_training_loop.py",
 }

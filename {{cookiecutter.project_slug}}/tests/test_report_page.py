@@ -98,7 +98,7 @@ def test_second_run_says_what_differs_from_the_first(trained: Path) -> None:
 
 
 def test_nothing_that_a_run_holds_is_html(trained: Path) -> None:
-    folder = Path("runs", "evil" if os.name == "nt" else EVIL.replace("/", "∕"))  # a slash that is none
+    folder = Path("runs", "evil" if os.name == "nt" else EVIL.replace("/", ""))
     shutil.copytree(trained, folder)
     record = read_record(folder)
     record["sessions"][0] |= {"command": ["fit", "--name", EVIL], "error": EVIL}

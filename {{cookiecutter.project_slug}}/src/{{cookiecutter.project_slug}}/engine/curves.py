@@ -54,10 +54,9 @@ class LearningCurves(Callback):
         if curves := read_curves(folder):
             save_figure(draw(curves), folder / "curves.png")  # trackers draw their own
         for checkpoint in trainer.checkpoint_callbacks:
-            if isinstance(checkpoint, ModelCheckpoint) and checkpoint.monitor and checkpoint.best_model_score is not None:
-                best = checkpoint.best_model_score.item()
+            if isinstance(checkpoint, ModelCheckpoint) and (best := checkpoint.best_model_score) is not None:
                 for logger in trainer.loggers:
-                    log_best(logger, checkpoint.monitor, best, trainer.global_step)
+                    log_best(logger, str(checkpoint.monitor), best.item(), trainer.global_step)
 
 
 def draw(curves: dict[str, Curve]) -> Figure:

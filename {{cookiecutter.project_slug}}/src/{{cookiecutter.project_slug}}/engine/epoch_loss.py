@@ -25,6 +25,7 @@ class EpochLoss(Callback):
         self._batches = 0
         self._last: Tensor | None = None
         self._logged: Any = None  # Lightning's record of the logged loss; False if there is none
+        self._is_logged: bool | None = None  # whether the model logs a mean
 
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -35,6 +36,8 @@ class EpochLoss(Callback):
             loss = self._logged.value
         else:
             loss = outputs.get("loss") if isinstance(outputs, dict) else None
+            if loss is not None and pl_module.automatic_optimization and trainer.accumulate_grad_batches > 1:
+                loss = loss * trainer.accumulate_grad_batches  # by which Lightning has divided it
         if loss is not None and loss is not self._last:  # which it is where a batch logs none
             self._last = loss
             self._new.append(loss)
@@ -43,15 +46,18 @@ class EpochLoss(Callback):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         total, batches = self.state()
-        self._sum, self._batches, self._logged = 0.0, 0, None
-        if not batches or _find(trainer, on_epoch=True):
+        self._sum, self._batches = 0.0, 0
+        if self._is_logged is None:
+            self._is_logged = _find(trainer, on_epoch=True) is not None
+        if not batches or self._is_logged:
             return
-        mean = torch.tensor(total / batches, device=pl_module.device)
-        mean = trainer.strategy.reduce(mean, reduce_op="mean")  # over the processes
+        mean = total / batches
+        if trainer.world_size > 1:
+            mean = trainer.strategy.reduce(torch.tensor(mean, device=pl_module.device), reduce_op="mean").item()
         # As Lightning logs at the end of an epoch, and at the step of its validation
         step = max(0, trainer.fit_loop.epoch_loop._batches_that_stepped - 1)
         for logger in trainer.loggers:
-            logger.log_metrics({NAME: mean.item(), "epoch": trainer.current_epoch}, step=step)
+            logger.log_metrics({NAME: mean}, step=step)
 
     def state(self) -> tuple[float, int]:
         """Return the sum of the losses of the epoch so far, and their number, for a checkpoint."""
@@ -63,17 +69,20 @@ class EpochLoss(Callback):
         self._new, (self._sum, self._batches) = [], state
 
     def _add(self) -> None:
-        # One after the other, so that the sum is the same to the last bit wherever a run was resumed
-        for loss in torch.stack([loss.detach().float().mean() for loss in self._new]).tolist() if self._new else ():
-            self._sum += loss
-        self._batches += len(self._new)
+        losses = [loss for loss in self._new if loss.numel() == 1]
         self._new = []
+        if losses:
+            on_cpu = losses[0].device.type == "cpu"
+            values = [loss.item() for loss in losses] if on_cpu else torch.stack(losses).flatten().tolist()
+            for value in values:  # one after the other: the same sum to the last bit, wherever a run was resumed
+                self._sum += value
+            self._batches += len(values)
 
 
 def _find(trainer: Trainer, on_epoch: bool) -> Any:
     """Return Lightning's record of a training loss that the model logs per epoch, or only per step; None without."""
     for key, logged in trainer.fit_loop.epoch_loop._results.items():
-        if stage_and_metric(logged.meta.name) == ("train", "loss") and logged.meta.on_epoch == on_epoch:
-            if on_epoch or (logged.is_tensor and key.startswith("training_step.")):
-                return logged
+        is_loss = stage_and_metric(logged.meta.name) == ("train", "loss") and logged.meta.on_epoch == on_epoch
+        if is_loss and (on_epoch or (logged.is_tensor and key.startswith("training_step."))):
+            return logged
     return None

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from html import escape
+from itertools import chain
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -47,8 +48,9 @@ def write_index(root: Path, by: str | None, mode: str | None) -> Path:
     Returns:
         The path of the page.
     """
-    found = {folder: list_runs(folder) for folder in [root, *root.glob("*/")] if folder == root or not last_start(folder)}
-    ranking = rank(sorted(sum(found.values(), []), key=last_start), root, by, mode)
+    sweeps = [folder for folder in root.glob("*/") if not last_start(folder)]
+    found = {folder: list_runs(folder) for folder in (root, *sweeps)}
+    ranking = rank(sorted(chain(*found.values()), key=last_start), root, by, mode)
     for run, _ in ranking.runs:
         if _is_outdated(run.folder):
             write_report(run.folder, found[run.folder.parent])
@@ -57,6 +59,7 @@ def write_index(root: Path, by: str | None, mode: str | None) -> Path:
     names = ["run", *(name.replace("-\n", "").replace("\n", " ") for name in headings(ranking.metric))]
     names += [name.replace(".init_args", "") for name in varied]
     head = "".join(f'<th scope="col"><button>{escape(name)}</button></th>' for name in names)
+    head += f'<th scope="col">{escape(ranking.metric)} by step</th>'
     rows = "".join(
         _row(root, run, value, ranking.metric, [settings[run.folder].get(name) for name in varied])
         for run, value in ranking.runs
@@ -65,8 +68,7 @@ def write_index(root: Path, by: str | None, mode: str | None) -> Path:
     parts = [
         f'<h1>Runs</h1>\n<p class="soft">{len(ranking.runs)} runs, sorted by {escape(ranking.metric)}, the best first.'
         " A click on a heading sorts by it.</p>",
-        f'<div class="scroll"><table><thead><tr>{head}<th scope="col">{escape(ranking.metric)} by step</th></tr></thead>'
-        f"<tbody>{rows}</tbody></table></div>",
+        f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{rows}</tbody></table></div>',
         f'<p class="soft">{DIRTY}</p>' if dirty else "",
     ]
     write_whole(root / INDEX, page("Runs", parts, SCRIPT))

@@ -23,11 +23,13 @@ p { margin: .4rem 0; } a { color: var(--link); } .soft, figcaption, caption { co
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }
 th { font-weight: 600; overflow-wrap: break-word; } td { min-width: 4rem; } td.number, th.number { text-align: right; }
-td.number { white-space: nowrap; } th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid; }
+td.number { white-space: nowrap; }
+th button { all: unset; cursor: pointer; } th button:focus-visible { outline: 2px solid; }
 th[aria-sort=ascending] button::after { content: " \\25b2"; } th[aria-sort=descending] button::after {
   content: " \\25bc"; } td.name { min-width: 9rem; }
 .grid { display: grid; gap: 1.2rem; grid-template-columns: repeat(auto-fill, minmax(min(100%, 25rem), 1fr)); }
-figure { margin: 0; } figure.wide { grid-column: 1 / -1; overflow-x: auto; } figure.wide img { min-width: 40rem; } figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
+figure { margin: 0; } figure.wide { grid-column: 1 / -1; overflow-x: auto; } figure.wide img { min-width: 40rem; }
+figure img { max-width: 100%; height: auto; background: #fff; border-radius: 4px; }
 svg { display: block; width: 100%; height: auto; } svg text { font: 13px system-ui, sans-serif; fill: var(--soft); }
 svg path { fill: none; stroke-width: 2; stroke-linejoin: round; } svg .grid { stroke: var(--line); stroke-width: 1; }
 svg path.batches { stroke: var(--train); stroke-width: 1.2; opacity: .5; } svg path.train { stroke: var(--train); }

@@ -43,7 +43,9 @@ def write_report(folder: Path, there: Sequence[Path] | None = None) -> Path:
     run = RunFiles(folder)
     panels = make_panels(read_curves(folder))
     before = [_header(run), *_results(run, panels), *_curves(panels)]
-    after = [*_texts(folder), *_previous(run, list_runs(folder.parent) if there is None else there), *_config(folder), *_environment(run.record), *_files(folder)]
+    there = list_runs(folder.parent) if there is None else there
+    facts = [*_previous(run, there), *_config(folder), *_environment(run.record), *_files(folder)]
+    after = [*_texts(folder), *facts]
     room = LARGEST - sum(len(part.encode()) for part in [*before, *after])
     write_whole(folder / FILE, page(f"{folder.name}: report", [*before, *_pictures(folder, room), *after]))
     return folder / FILE
@@ -200,8 +202,8 @@ def _environment(record: dict[str, Any]) -> Iterator[str]:
             yield details(name, table(["fact", "value"], _rows(flatten(more)), numbers=False))
     if len(sessions) > 1:
         shown = ("status", "started", "ended", "from_step", "to_step", "host")
-        rows = [[number, *(text_of(each.get(key)) for key in shown)] for number, each in enumerate(sessions, start=1)]
-        yield details("Sessions: it was resumed", table(["session", *shown], rows, numbers=False), True)
+        times = [[str(number), *(text_of(each.get(key)) for key in shown)] for number, each in enumerate(sessions, 1)]
+        yield details("Sessions: it was resumed", table(["session", *shown], times, numbers=False), True)
 
 
 def _rows(facts: dict[str, Any]) -> list[list[str]]:

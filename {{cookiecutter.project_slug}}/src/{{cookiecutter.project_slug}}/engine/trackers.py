@@ -47,6 +47,10 @@ class TensorBoardLogger(Grouped, loggers.TensorBoardLogger):
 
     _end: Any = None  # of the run's row
 
+    def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
+        # Its straight line would cost an event with everything that is logged: some percent of a small model's time
+        super().log_metrics({name: value for name, value in metrics.items() if name != "epoch"}, step)
+
     @rank_zero_only
     def log_settings(self, settings: dict[str, Any], result: str) -> None:
         from torch.utils.tensorboard.summary import hparams

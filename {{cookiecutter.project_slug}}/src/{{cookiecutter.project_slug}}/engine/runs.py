@@ -4,6 +4,7 @@ runs/<name>/
     config.yaml     the resolved config, ready for `--config`
     run.json        code, data, versions and hardware, and how the run ended
     metrics.csv     every number that was logged
+    report.html     all of it on one page
     curves.png      the learning curves, next to the report's pictures
     checkpoints/    best.ckpt by validation loss, last.ckpt to resume from
 """

@@ -170,8 +170,9 @@ class Each(Callback):
 def test_it_is_the_mean_over_all_processes(workdir: Path) -> None:
     Path("each.py").write_text(EACH_PROCESS)
     options = ["--config", "configs/strategy/ddp.yaml", "--trainer.devices", "2", "--trainer.callbacks+=each.Each"]
-    command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.train", "fit", "--name", "first", *QUICK, *options]
+    command = [sys.executable, "-m", "{{ cookiecutter.project_slug }}.train", "fit"]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(workdir), *sys.path])}
+    command += ["--name", "first", *QUICK, *options]
     result = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
     assert result.returncode == 0, result.stderr
     losses = [float(line) for rank in (0, 1) for line in Path(f"rank{rank}.txt").read_text().splitlines()]

@@ -18,7 +18,8 @@ h1 { margin: 0 0 .3rem; font-size: 1.9rem; line-height: 1.2; } h2 { margin: 2.2r
   border-bottom: 1px solid var(--line); padding-bottom: .3rem; } h3 { margin: 1.2rem 0 .4rem; font-size: 1rem; }
 p { margin: .4rem 0; } a { color: var(--link); } .soft, figcaption, caption { color: var(--soft); }
 .status { display: inline-block; padding: 0 .6em; border: 1px solid currentColor; border-radius: 1em;
-  font-size: .85rem; vertical-align: middle; white-space: nowrap; } .finished { color: var(--good); } .failed, .killed { color: var(--bad); }
+  font-size: .85rem; vertical-align: middle; white-space: nowrap; }
+.finished { color: var(--good); } .failed, .killed { color: var(--bad); }
 .headline { font-size: 1.25rem; } .headline b { font-size: 1.7rem; }
 .scroll { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .3rem .8rem .3rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--line); }

@@ -19,9 +19,9 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from .errors import InputError, listed
 from .metrics import MetricsCSV
+from .results import UNREADABLE
 
 CHECKPOINTS = "checkpoints"
-UNREADABLE = (OSError, TypeError, ValueError, yaml.YAMLError)  # raised for a file that is not a config
 # What a resumed run keeps of its config.yaml; the model, data and optimizer are in the checkpoint.
 TRAINER_SECTIONS = ("seed_everything", "trainer", "best_checkpoint", "last_checkpoint")
 

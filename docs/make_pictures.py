@@ -75,7 +75,7 @@ def take_screenshot(page: Path, folder: Path, size: str, *options: str) -> Image
 def picture_report(page: Path, folder: Path) -> None:
     """Take screenshots of a run's report, in a light and a dark theme."""
     for name, options in (("report-light", []), ("report-dark", ["--blink-settings=preferredColorScheme=0"])):
-        take_screenshot(page, folder, "1000,1500", *options).quantize(48).save(DOCS / f"{name}.png", optimize=True)
+        take_screenshot(page, folder, "1000,1500", *options).quantize(256).save(DOCS / f"{name}.png", optimize=True)
 
 
 def main() -> None:

@@ -145,7 +145,7 @@ def test_resumed_epoch_has_the_mean_of_all_its_batches(workdir: Path) -> None:
 
     train("base", "--name", "base")
     with pytest.raises(RuntimeError, match="broken on purpose"):
-        train("resumed", "--name", "resumed", callbacks=(Crash(11),))  # in the second of three epochs
+        train("resumed", "--name", "resumed", callbacks=(Crash(13),))  # within the second epoch, after a checkpoint
     train("resumed", "--ckpt_path", "last")
     losses = read_losses("base.txt")
     epochs = [[float.fromhex(values[0]) for (epoch, _), values in losses.items() if epoch == n] for n in range(3)]

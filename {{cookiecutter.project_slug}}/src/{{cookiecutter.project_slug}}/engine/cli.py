@@ -34,6 +34,7 @@ from . import checkpoints, console, hardware, known_options, options, runs, trai
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
 from .durable import DurableCheckpointIO
+from .epoch_loss import EpochLoss
 from .errors import InputError, make_folder
 from .health import Health
 from .known_options import DEFAULT_CONFIG
@@ -46,6 +47,7 @@ from .progress import progress_bar
 from .provenance import RunRecord
 from .record import remove_if_unused
 from .replay import Replay
+from .report_page import write_report
 from .resumed_logs import ResumedLogs
 from .stop import StopOnSignal
 from .weights import require_matching_weights
@@ -296,6 +298,7 @@ class CLI(LightningCLI):
         replay = Replay()
         always: list[Callback] = [
             replay,
+            EpochLoss(),
             Health(replay),
             StopOnSignal(self._get(self.config_init, "last_checkpoint").save),
             FusedOptimizer(),
@@ -347,6 +350,9 @@ class CLI(LightningCLI):
         try:
             with self._no_folder_for_nothing(), self.logs.ending() if subcommand == "fit" else nullcontext():
                 super()._run_subcommand(subcommand)
+        except BaseException:
+            self._write_report()  # of what there is, also after Ctrl-C
+            raise
         finally:
             workers.end_all()
         with suppress(OSError):
@@ -387,7 +393,18 @@ class CLI(LightningCLI):
         for logger in self.trainer.loggers:
             if finish := getattr(getattr(logger, "experiment", None), "finish", None):
                 finish()  # let Weights & Biases print its summary first
-        console.print_summary(folder, [part for part in parts if part is not None])
+        console.print_summary(folder, [part for part in parts if part is not None], self._write_report())
+
+    def _write_report(self) -> Path | None:
+        """Write report.html, and return its path; None if there is no run to report."""
+        folder = runs.folder_of(self.trainer)
+        if folder is None or not self.trainer.is_global_zero or not folder.exists():
+            return None
+        try:
+            return write_report(folder)
+        except (OSError, ValueError) as error:  # such as files that were changed by hand
+            print(f"report.html was not written: {error}", file=sys.stderr)
+            return None
 
 
 def _may_resume(argv: Sequence[str]) -> bool:

@@ -76,6 +76,15 @@ def errors_in_one_line() -> Iterator[None]:
         sys.exit(f"error: {error}")
 
 
+def print_path(path: Path) -> None:
+    """Print a path as a line, which a click opens in most terminals."""
+    from rich.console import Console
+    from rich.style import Style
+    from rich.text import Text
+
+    Console().print(Text(str(path), Style(link=path.resolve().as_uri())), soft_wrap=True, highlight=False)
+
+
 def find_run(root: Path, name: str | None = None) -> Path:
     """Return the folder of a run.
 

@@ -17,7 +17,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from ..engine.commands import PACKAGE
-from ..engine.comparison import short_duration, short_text, table_console
+from ..engine.comparison import duration, table_console, text_of
 from .check import Checked
 from .pictures import draw_pictures
 from .space import Search, as_overlay
@@ -121,9 +121,9 @@ class Outcome:
             table.add_row(
                 folder_name(trial.number),
                 STATES[trial.state],
-                short_duration(trial.user_attrs.get("seconds")),
-                short_text(trial.value if trial.state == TrialState.COMPLETE else None),
-                *(escape(short_text(parameters.get(name))) for name in self._search.space),
+                duration(trial.user_attrs.get("seconds")),
+                text_of(trial.value if trial.state == TrialState.COMPLETE else None),
+                *(escape(text_of(parameters.get(name))) for name in self._search.space),
                 *([escape(_reason(trial))] if reasons else []),
             )
         return table

@@ -8,7 +8,7 @@ from typing import Self
 import rich.progress
 from rich.markup import escape
 
-from ..engine.comparison import short_duration, table_console
+from ..engine.comparison import duration, table_console
 
 
 class Progress:
@@ -46,6 +46,6 @@ class Progress:
 
     def print_failure(self, name: str, lines: Sequence[str], seconds: float, log: Path) -> None:
         """Print that a child failed, and the end of its log."""
-        self.print(f"{name}: failed after {short_duration(seconds)}; the end of {log}:")
+        self.print(f"{name}: failed after {duration(seconds)}; the end of {log}:")
         for line in lines:
             self.print(f"    {line}")

@@ -16,7 +16,7 @@ from typing import Any
 from rich.box import SIMPLE_HEAD
 from rich.table import Table
 
-from ..engine.comparison import RunFiles, short_duration, short_text, table_console
+from ..engine.comparison import RunFiles, duration, table_console, text_of
 from ..engine.errors import InputError
 from ..engine.record import process_start, read_record
 from ..engine.results import best_step, read_curves, read_test
@@ -136,7 +136,7 @@ class _Work:
         else:
             both = (self._metric, self._metric.replace("val_", "test_", 1))
             found = [f"{key} {value:.6g}" for key, value in scores(self._folder / name).items() if key in both]
-            self._progress.print(", ".join([f"{name}: {short_duration(child.seconds)}", *found]))
+            self._progress.print(", ".join([f"{name}: {duration(child.seconds)}", *found]))
         self._show()
 
     def interrupt(self, child: Child) -> None:
@@ -192,7 +192,7 @@ def _write_and_print(
     for heading in ("mean", "std", "n"):
         table.add_column(heading, justify="right")
     for metric, found in values.items():
-        table.add_row(metric, *map(short_text, spread[metric]), str(len(found)))
+        table.add_row(metric, *map(text_of, spread[metric]), str(len(found)))
     console = table_console()
     if spread:
         console.print(table)

@@ -11,7 +11,7 @@ from optuna import Study
 from optuna.exceptions import UpdateFinishedTrialError
 from optuna.trial import Trial, TrialState
 
-from ..engine.comparison import short_duration, short_text
+from ..engine.comparison import duration, text_of
 from ..engine.errors import InputError, listed
 from ..engine.results import best_step, read_curves
 from .check import Checked, check_options, make_sweep_folder
@@ -152,8 +152,8 @@ class _Work:
             self._progress.print_failure(name, last_lines(child.log, SHOWN), child.seconds, child.log)
         else:
             judged = f"{self._checked.metric} {value:.6g}" if value is not None else "pruned"
-            parameters = ", ".join(f"{name} {short_text(value)}" for name, value in trial.params.items())
-            self._progress.print(f"{name}: {judged}, {short_duration(child.seconds)}, {parameters}")
+            parameters = ", ".join(f"{name} {text_of(value)}" for name, value in trial.params.items())
+            self._progress.print(f"{name}: {judged}, {duration(child.seconds)}, {parameters}")
         self._show()
         self._look = True
 

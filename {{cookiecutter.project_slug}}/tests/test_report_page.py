@@ -76,6 +76,7 @@ def test_report_of_a_run_says_what_it_did(trained: Path) -> None:
     assert len(page.all("img")) == len(pictures)
 
 
+@pytest.mark.slow
 def test_test_and_predict_refresh_the_report(trained: Path) -> None:
     main(["test", *QUICK])
     page = Page(trained / "report.html")

@@ -275,6 +275,7 @@ def test_data_options_belong_to_the_checkpoint(tmp_path: Path, option: dict[str,
         LitDataModule(path=path, **option).load_state_dict(make_datamodule(path=path).state_dict())
 
 
+@pytest.mark.slow
 def test_training_does_not_depend_on_the_number_of_workers(workdir: Path) -> None:
     path = str(_folder(workdir))
     for workers in ("0", "2"):

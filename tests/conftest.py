@@ -30,10 +30,12 @@ PAIRS = [dict(zip(VALUES, row, strict=True)) for row in AllPairs(list(VALUES.val
 
 # The files of a project called `seed`: those of every project, and those of some by the answer that brings them.
 ALWAYS = {
+    ".dockerignore",
     ".gitattributes",
     ".gitignore",
     ".pre-commit-config.yaml",
     "CITATION.cff",
+    "Dockerfile",
     "LICENSE",
     "README.md",
     *(f"configs/accelerator/{name}.yaml" for name in ("auto", "cpu", "gpu", "mps", "tpu")),
@@ -65,7 +67,8 @@ ALWAYS = {
     "src/seed/export/predict.py",
     "src/seed/module.py",
     "src/seed/report.py",
-    *(f"src/seed/serve/{name}.py" for name in ("__init__", "__main__", "app", "arrays", "limits", "routes", "server")),
+    *(f"src/seed/serve/{name}.py" for name in ("__init__", "__main__", "app", "arrays", "limits", "model")),
+    *(f"src/seed/serve/{name}.py" for name in ("problems", "routes", "rows", "server")),
     "src/seed/serve/page.html",
     *(f"src/seed/sweep/{name}.py" for name in ("__init__", "__main__", "check", "children", "dry_run")),
     *(f"src/seed/sweep/{name}.py" for name in ("fit_and_test", "outcome", "pictures", "progress", "repeats")),
@@ -79,6 +82,7 @@ ALWAYS = {
     "tests/test_export.py",
     "tests/test_hardware.py",
     "tests/test_report_page.py",
+    "tests/test_serve.py",
     "tests/test_startup.py",
     "tests/test_sweep.py",
     "tests/test_training_loop.py",

@@ -1,28 +1,39 @@
-{% raw %}
-// A field for images, to choose or to drop.
-function start() {
-  const input = make("input", {type: "file", name: "image", accept: "image/*", multiple: true});
-  const drop = make("div", {className: "drop"}, make("label", {}, "Drop images here, or choose them", input));
-  form.append(drop);
-  drop.ondragover = (event) => { event.preventDefault(); drop.classList.add("over"); };
-  drop.ondragleave = () => drop.classList.remove("over");
-  drop.ondrop = (event) => {
-    event.preventDefault();
-    drop.classList.remove("over");
-    classify([...event.dataTransfer.files]);
-  };
-  input.onchange = () => classify([...input.files]);
-}
-
-async function classify(files) {
-  if (!files.length) return;
-  const body = new FormData();
-  for (const file of files) body.append("files", file);
-  const response = await send("predict", {body});
-  if (!response) return;
-  const found = (await response.json()).predictions;
-  show(make("div", {className: "images"}, ...found.map((columns, number) => make("figure", {style: "margin: 0"},
-    make("img", {src: URL.createObjectURL(files[number]), alt: files[number].name}),
-    make("figcaption", {}, files[number].name, ...prediction(columns))))));
-}
-{% endraw %}
+  image() {
+    const choose = make("input", { type: "file", accept: "image/*", multiple: true });
+    const drop = make("div", { className: "drop" }, field("images", choose, "choose them, or drop them here"));
+    form.append(drop);
+    for (const [name, over] of [["dragenter", true], ["dragover", true], ["dragleave", false], ["drop", false]]) {
+      drop.addEventListener(name, (event) => {
+        event.preventDefault();
+        drop.classList.toggle("over", over);
+        if (name !== "drop" || event.dataTransfer.files.length === 0) return;
+        choose.files = event.dataTransfer.files;
+        form.requestSubmit();
+      });
+    }
+    choose.addEventListener("change", () => choose.files.length && form.requestSubmit());
+    return async () => {
+      const files = [...choose.files];
+      if (files.length === 0) return showProblems([{ field: "images", message: "choose at least one" }]);
+      const cards = files.map((file) => {
+        const preview = make("img", { src: URL.createObjectURL(file), alt: `preview of ${file.name}` });
+        preview.addEventListener("load", () => URL.revokeObjectURL(preview.src));
+        return make("div", { className: "image" }, preview, make("div", {}, make("h2", {}, file.name)));
+      });
+      result.replaceChildren(...cards);
+      result.hidden = false;
+      // One by one: a file that is refused leaves the others.
+      for (const [position, file] of files.entries()) {
+        const body = new FormData();
+        body.append("images", file);
+        const target = cards[position].lastChild;
+        const response = await fetch("predict", { method: "POST", body }).catch(() => null);
+        const answer = response ? await response.json().catch(() => ({})) : {};
+        if (response && response.ok) target.append(show(answer[0]));
+        else {
+          const [problem] = answer.detail || [{ message: "the server does not answer" }];
+          target.append(make("p", { className: "error", role: "alert" }, problem.message));
+        }
+      }
+    };
+  },

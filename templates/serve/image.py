@@ -1,24 +1,68 @@
-"""The requests: image files."""
+"""Predictions for uploaded images."""
 
-from typing import Annotated, Any
+import io
+from typing import Annotated
 
+import numpy as np
 from fastapi import FastAPI, File, UploadFile
+from fastapi.responses import JSONResponse
+from PIL import Image
 
 from ..export.predict import Predictor
-from .arrays import Predictions, add_arrays, as_rows
+from .limits import Limits
+from .model import Model
+from .problems import Problem, Refused
+from .rows import list_of, record_type, replies
 
-MAX_IMAGES = 100  # of a request
+# Pillow reads many more, some of them by other programs.
+FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
 
 
-def add_requests(app: FastAPI, predictor: Predictor) -> None:
-    """Add `POST /predict`."""
-    if predictor.about["kind"] != "image":
-        add_arrays(app, predictor)
-        return
+def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
+    """Add `POST /predict` for images.
 
-    @app.post("/predict", summary="Classify images")
-    def predict(
-        files: Annotated[list[UploadFile], File(description="Image files.", min_length=1, max_length=MAX_IMAGES)],
-    ) -> Predictions:
-        columns: dict[str, list[Any]] = {"file": [file.filename or "" for file in files]}
-        return Predictions(predictions=as_rows(columns | predictor.predict([file.file.read() for file in files])))
+    Args:
+        app: The application.
+        predictor: The exported model.
+        limits: Limits of a request.
+    """
+    size, channels = predictor.about["image"]["size"], predictor.about["image"]["channels"]
+    model = Model(predictor, np.zeros((size, size) if channels == 1 else (size, size, channels), dtype=np.uint8))
+    kinds = {"file": str} | {name: type(value) for name, value in model.columns.items()}
+    prediction = record_type("Prediction", kinds)
+
+    @app.post(
+        "/predict",
+        summary="Classify one or more images",
+        response_class=JSONResponse,
+        responses=replies(list_of(prediction)),
+    )
+    async def predict(images: Annotated[list[UploadFile], File(description=", ".join(FORMATS))]) -> JSONResponse:
+        if len(images) > limits.rows:
+            message = f"holds {len(images)} images; this server takes {limits.rows} in a request"
+            raise Refused([Problem(field="images", message=message)])
+        names = [image.filename or "images" for image in images]
+        contents = []
+        for number, image in enumerate(images, start=1):
+            contents.append(await image.read())
+            if flaw := _flaw(contents[-1], limits.pixels):
+                raise Refused([Problem(row=number, field=names[number - 1], message=flaw)])
+        try:
+            answers = await model.predict(contents)
+        except Refused as refused:
+            for problem in refused.problems:
+                problem.field = names[problem.row - 1] if problem.row else "images"
+            raise
+        return JSONResponse([{"file": name, **answer} for name, answer in zip(names, answers, strict=True)])
+
+
+def _flaw(content: bytes, most: int) -> str | None:
+    """Say why a file cannot be used, from its first bytes: a small one can hold an image of any size."""
+    Image.MAX_IMAGE_PIXELS = None  # checked here, without Pillow's warning
+    try:
+        with Image.open(io.BytesIO(content), formats=FORMATS) as image:
+            if image.width * image.height > most:
+                return f"has {image.width} x {image.height} pixels; this server takes {most:,}"
+    except Exception:  # Pillow's readers raise almost anything
+        return f"is not an image of a known format ({', '.join(FORMATS)}), or a damaged one"
+    return None

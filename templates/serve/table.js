@@ -1,40 +1,35 @@
-{% raw %}
-// A form with a field for every column, filled with a row of the validation data.
-function start(model) {
-  const fields = make("div", {className: "fields"});
-  for (const column of model.columns) {
-    const example = model.example[column.name];
-    let input, more = [];
-    if (column.type === "boolean") {
-      input = make("select", {}, ...["true", "false", ...(column.required ? [] : ["missing"])].map((value) =>
-        make("option", {value: value === "missing" ? "" : value}, value)));
-    } else if (column.type === "category") {
-      const list = `list-${fields.children.length}`;
-      input = make("input");
-      const known = column.categories.filter((value) => value !== null);
-      more = [make("datalist", {id: list}, ...known.map((value) => make("option", {value})))];
-      input.setAttribute("list", list);  // the property of this name cannot be set
-    } else {
-      input = make("input", column.type === "number" ? {inputMode: "decimal"} : {});
+  table(about) {
+    // Make the control for a column: numbers are typed, categories suggested, and true or false chosen.
+    function controlFor(column, example) {
+      const holds = column.holds ?? column.type;
+      const value = example === null ? "" : String(example);
+      if (holds === "boolean") {
+        const options = ["", "true", "false"].map((text) => make("option", { value: text, selected: text === value }, text));
+        return [make("select", {}, ...options), (text) => text === "true"];
+      }
+      const isNumber = holds === "number";
+      const control = make("input", { type: isNumber ? "number" : "text", step: "any", value });
+      if (column.type === "category") {
+        const options = column.categories.filter((known) => known !== null).slice(0, 200);
+        const list = make("datalist", { id: `known-${form.querySelectorAll("datalist").length}-${column.name}` });
+        list.append(...options.map((known) => make("option", { value: known })));
+        control.setAttribute("list", list.id);
+        form.append(list);
+      }
+      return [control, isNumber ? Number : (text) => text];
     }
-    input.name = column.name;
-    input.value = example === null ? "" : String(example);
-    if (!column.required) input.placeholder = "missing";
-    fields.append(make("label", {}, column.name, input, ...more));
-  }
-  form.append(make("h2", {}, "A row"), fields, make("button", {}, "Predict"));
-  form.onsubmit = async (event) => {
-    event.preventDefault();
-    const row = {};
-    for (const column of model.columns) {
-      const text = form.elements.namedItem(column.name).value.trim();
-      if (text === "") row[column.name] = null;
-      else if (column.type === "boolean") row[column.name] = text === "true";
-      else if (column.type === "number") row[column.name] = Number.isNaN(Number(text)) ? text : Number(text);
-      else row[column.name] = text;
+
+    const grid = make("div", { className: "fields" });
+    const readers = {};
+    for (const column of about.columns) {
+      const [control, read] = controlFor(column, about.example[column.name]);
+      readers[column.name] = () => (control.value.trim() === "" ? null : read(control.value));
+      grid.append(field(column.name, control));
     }
-    const response = await sendJSON("predict", {rows: [row]});
-    if (response) show(...prediction((await response.json()).predictions[0]));
-  };
-}
-{% endraw %}
+    form.append(grid);
+    return async () => {
+      const row = Object.fromEntries(Object.entries(readers).map(([name, read]) => [name, read()]));
+      const response = await sendJson("predict", row);
+      if (response) result.replaceChildren(show(await response.json()));
+    };
+  },

@@ -1,61 +1,49 @@
-"""The requests: rows of a table, checked against its columns."""
+"""Predictions for the rows of a table."""
 
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import Field
 
 from ..export.predict import Predictor
-from .arrays import Predictions, add_arrays, as_rows
-from .limits import MAX_ROWS
+from .limits import Limits
+from .model import Model
+from .rows import add_rows, record_type
+
+SHOWN = 12  # categories in the description of a column
+TYPES: dict[str, type] = {"number": float, "boolean": bool}  # anything else is text
 
 
-def add_requests(app: FastAPI, predictor: Predictor) -> None:
-    """Add `POST /predict`."""
-    if predictor.about["kind"] != "table":
-        add_arrays(app, predictor)
-        return
-    body = make_body(predictor.about)
-
-    def predict(body: Any) -> Any:
-        rows = [row.model_dump(by_alias=True) for row in body.rows]
-        return Predictions(predictions=as_rows(predictor.predict(rows)))
-
-    predict.__annotations__ = {"body": body, "return": Predictions}
-    app.post("/predict", summary="Predict for rows of a table")(predict)
-
-
-def make_body(about: dict[str, Any]) -> type[BaseModel]:
-    """Make the model of a request: a row has exactly the columns of the training table.
+def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
+    """Add `POST /predict` for rows of a table.
 
     Args:
-        about: The content of model.json.
+        app: The application.
+        predictor: The exported model.
+        limits: Limits of a request.
     """
-    strict = ConfigDict(extra="forbid", allow_inf_nan=False)
-    # Columns may have names that are none in Python.
-    fields: dict[str, Any] = {f"column_{number}": _field(column) for number, column in enumerate(about["columns"])}
-    row = create_model("Row", __config__=strict, **fields)
-    example: Any = {"rows": [about["example"]]}
-    return create_model(
-        "Rows",
-        __config__=ConfigDict(extra="forbid", json_schema_extra={"examples": [example]}),
-        rows=(Annotated[list[row], Field(min_length=1, max_length=MAX_ROWS)], ...),  # type: ignore[valid-type]
-    )
+    about = predictor.about
+    fields = {column["name"]: _field(column, about["example"]) for column in about["columns"]}
+    add_rows(app, Model(predictor, about["example"]), limits, record_type("Row", fields), about["example"])
 
 
-def _field(column: dict[str, Any]) -> tuple[Any, Any]:
-    """Describe a column to pydantic."""
-    kind, about = column["type"], "null if it is missing"
-    types: dict[str, Any] = {"number": float, "boolean": bool, "date": str}
-    if kind == "category":
-        known = [value for value in column["categories"] if value is not None]
-        held: Any = str | bool | float if column["holds"] != "number" else float | str
-        about = f"One of {', '.join(known[:50])}{' …' if len(known) > 50 else ''}; any other counts as unseen; {about}"
-    else:
-        held = types[kind]
-        about = f"A date in the format {column['format'] or '%Y-%m-%d'}; {about}" if kind == "date" else about
-    if column["required"]:
-        about = about.removesuffix("null if it is missing").removesuffix("; ")
-    else:
-        held = held | None
-    return held, Field(alias=column["name"], description=about[:1].upper() + about[1:])
+def _field(column: dict[str, Any], example: dict[str, Any]) -> Any:
+    """Return the type of a column's values."""
+    kind: Any = TYPES.get(column.get("holds", column["type"]), str)
+    if column["type"] == "category" and kind is float:
+        kind = float | str  # as in the table, perhaps with a decimal comma
+    description = _description(column)
+    if not column["required"]:
+        kind, description = kind | None, f"{description}; null if it is missing"
+    return Annotated[kind, Field(description=description, examples=[example[column["name"]]])]
+
+
+def _description(column: dict[str, Any]) -> str:
+    if column["type"] == "category":
+        known = [str(value) for value in column["categories"] if value is not None]
+        rest = f" and {len(known) - SHOWN} more" if len(known) > SHOWN else ""
+        return f"one of {', '.join(known[:SHOWN])}{rest}; any other counts as unseen in training"
+    if column["type"] == "date":
+        return f"a date such as {datetime(2026, 12, 31, 23, 59).strftime(column['format'] or '%Y-%m-%d')}"
+    return "true or false" if column["type"] == "boolean" else "a number"

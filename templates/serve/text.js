@@ -1,40 +1,38 @@
-{% raw %}
-// A prompt, continued piece by piece.
-function start(model) {
-  const settings = model.text;
-  const prompt = make("textarea", {name: "prompt", value: settings.example});
-  const field = (name, text, value) => make("label", {}, text, make("input", {name, value, inputMode: "decimal"}));
-  const stop = make("button", {type: "button", className: "quiet", hidden: true}, "Stop");
-  form.append(
-    make("label", {}, "Prompt", prompt),
-    make("div", {className: "fields", style: "margin-top: .75rem"},
-      field("new_tokens", "Tokens to generate", settings.new_tokens),
-      field("temperature", "Temperature", settings.temperature),
-      field("top_k", "Most likely tokens to sample from", settings.top_k),
-      field("seed", "Seed (empty: another text each time)", "")),
-    make("button", {}, "Continue"), stop);
-  form.onsubmit = async (event) => {
-    event.preventDefault();
-    const body = {prompt: prompt.value};
-    for (const name of ["new_tokens", "temperature", "top_k", "seed"]) {
-      const text = form.elements[name].value.trim();
-      if (text !== "") body[name] = Number.isNaN(Number(text)) ? text : Number(text);
+  text(about) {
+    const { text } = about;
+    const prompt = make("textarea", { value: text.example });
+    const numbers = make("div", { className: "fields" });
+    const controls = {};
+    for (const [name, step] of [["new_tokens", 1], ["temperature", "any"], ["top_k", 1], ["seed", 1]]) {
+      controls[name] = make("input", { type: "number", step, value: text[name] ?? "" });
+      numbers.append(field(name, controls[name], name === "seed" ? "optional" : ""));
     }
-    const ended = new AbortController();
-    const response = await sendJSON("stream", body, ended.signal);
-    if (!response) return;
-    const text = make("pre", {}, make("b", {}, body.prompt));
-    show(text);
-    stop.hidden = false;
-    stop.onclick = () => ended.abort();
-    const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
-    try {
-      for (let {done, value} = await reader.read(); !done; {done, value} = await reader.read()) text.append(value);
-    } catch (error) {
-      if (error.name !== "AbortError") throw error;
-    } finally {
-      stop.hidden = true;
-    }
-  };
-}
-{% endraw %}
+    form.append(field("prompt", prompt), numbers);
+    const stop = make("button", { type: "button", className: "plain", hidden: true }, "Stop");
+    return async (actions) => {
+      actions.append(stop);
+      const request = { prompt: prompt.value };
+      for (const [name, control] of Object.entries(controls)) {
+        if (control.value !== "") request[name] = Number(control.value);
+      }
+      const abort = new AbortController();
+      stop.onclick = () => abort.abort();
+      const response = await sendJson("predict/stream", request, abort.signal);
+      if (!response) return;
+      stop.hidden = false;
+      const continuation = make("span");
+      result.replaceChildren(make("pre", {}, make("span", { className: "prompt" }, prompt.value), continuation));
+      result.hidden = false;
+      try {
+        for (const reader = response.body.pipeThrough(new TextDecoderStream()).getReader(); ;) {
+          const { done, value } = await reader.read();
+          if (done) break;
+          continuation.append(value);
+        }
+      } catch (error) {
+        if (error.name !== "AbortError") showProblems([{ message: "the server stopped in the middle of the text" }]);
+      } finally {
+        stop.hidden = true;
+      }
+    };
+  },

@@ -1,63 +1,90 @@
-"""The requests: prompts."""
+"""Continuations of prompts, whole or streamed as they are sampled."""
 
-from collections.abc import Iterator
-from itertools import chain
-from typing import Annotated, Any
+from collections.abc import AsyncIterator, Iterator
+from typing import Annotated, Any, NotRequired
 
-from fastapi import FastAPI
-from fastapi.responses import StreamingResponse
-from pydantic import BaseModel, ConfigDict, Field
+from fastapi import Body, Depends, FastAPI
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import Field
+from starlette.concurrency import iterate_in_threadpool
 
-from ..export.predict import Predictor
-from .arrays import Predictions, add_arrays, as_rows
-
-MAX_PROMPTS = 16  # of a request
-MAX_CHARACTERS = 100_000  # of a prompt; the model sees its end
-MAX_NEW_TOKENS = 2000
-
-Text = Annotated[str, Field(min_length=1, max_length=MAX_CHARACTERS)]
+from ..export.predict import InputError, Predictor
+from .limits import Limits
+from .problems import Problem, Refused
+from .rows import examples_of, list_of, one_or_many, record_type, replies, require_json
 
 
-class Sampling(BaseModel):
-    """How a prompt is continued; what is left out is as in training."""
+def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
+    """Add `POST /predict` for prompts, and `POST /predict/stream` for one.
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
-    new_tokens: int | None = Field(None, ge=0, le=MAX_NEW_TOKENS, description="Tokens to generate.")
-    temperature: float | None = Field(None, gt=0, description="Below 1, likely tokens become more likely.")
-    top_k: int | None = Field(None, gt=0, description="Number of most likely tokens to sample from.")
-    seed: int | None = Field(None, ge=0, lt=2**63, description="Random seed; null samples anew.")
+    Args:
+        app: The application.
+        predictor: The exported model.
+        limits: Limits of a request.
+    """
+    text = predictor.about["text"]
+    example = {"prompt": text["example"], "new_tokens": min(text["new_tokens"], limits.new_tokens)}
+    prompt = record_type("Prompt", _fields(text, limits))
+    answer = record_type("Continuation", {"prompt": str, "continuation": str})
+    prompt_or_prompts = one_or_many(prompt, limits.rows)
+    examples = examples_of(example, "prompt")
+
+    @app.post(
+        "/predict",
+        summary="Continue a prompt, or a list of prompts",
+        response_class=JSONResponse,
+        dependencies=[Depends(require_json)],
+        responses=replies(answer, list_of(answer)),
+    )
+    async def predict(prompts: Annotated[prompt_or_prompts, examples]) -> JSONResponse:  # type: ignore[valid-type]
+        given: list[dict[str, Any]] = prompts if isinstance(prompts, list) else [prompts]
+        if (total := sum(options.get("new_tokens", text["new_tokens"]) for options in given)) > limits.new_tokens:
+            message = f"is {total} in all; this server generates {limits.new_tokens} for a request"
+            raise Refused([Problem(field="new_tokens", message=message)])
+        started = [_start(predictor, options, number) for number, options in enumerate(given, start=1)]
+        answers = []
+        for options, pieces in zip(given, started, strict=True):
+            # Piece by piece, so that a server that stops waits for one token at most
+            continuation = "".join([piece async for piece in iterate_in_threadpool(pieces)])
+            answers.append({"prompt": options["prompt"], "continuation": continuation})
+        return JSONResponse(answers if isinstance(prompts, list) else answers[0])
+
+    @app.post(
+        "/predict/stream",
+        summary="Continue a prompt, and send the text as it is sampled",
+        response_class=StreamingResponse,
+        dependencies=[Depends(require_json)],
+        responses=replies(str),
+    )
+    async def stream(options: Annotated[prompt, Body(examples=[example])]) -> StreamingResponse:  # type: ignore[valid-type]
+        pieces = _start(predictor, {"new_tokens": example["new_tokens"], **options})
+        return StreamingResponse(_encoded(pieces), media_type="text/plain; charset=utf-8")
 
 
-class Prompts(Sampling):
-    """Texts to continue."""
+def _fields(text: dict[str, Any], limits: Limits) -> dict[str, Any]:
+    """Return the types of a prompt and its options, by name."""
+    options = {
+        "new_tokens": (int, Field(ge=0, le=limits.new_tokens, description=f"default: {text['new_tokens']}")),
+        "temperature": (float, Field(ge=0.01, le=100, description=f"default: {text['temperature']}")),
+        "top_k": (int, Field(ge=1, lt=2**31, description=f"default: {text['top_k']}")),
+        "seed": (int, Field(ge=0, lt=2**53, description="for the same text again; by default each is another")),
+    }
+    prompt = Annotated[str, Field(min_length=1, max_length=limits.prompt, description="text to continue")]
+    return {"prompt": prompt} | {name: NotRequired[Annotated[kind, field]] for name, (kind, field) in options.items()}
 
-    prompts: list[Text] = Field(min_length=1, max_length=MAX_PROMPTS)
+
+def _start(predictor: Predictor, options: dict[str, Any], number: int | None = None) -> Iterator[str]:
+    """Check a prompt, and return the pieces of its continuation, none of which is sampled yet."""
+    try:
+        options["prompt"].encode()
+        return predictor.generate(**options)
+    except UnicodeEncodeError:
+        message = "holds half of a surrogate pair, which is no character"
+        raise Refused([Problem(row=number, field="prompt", message=message)]) from None
+    except InputError as error:
+        raise Refused([Problem(row=number, field=error.field, message=error.message)]) from None
 
 
-class Prompt(Sampling):
-    """A text to continue."""
-
-    prompt: Text
-
-
-def add_requests(app: FastAPI, predictor: Predictor) -> None:
-    """Add `POST /predict` and `POST /stream`."""
-    if predictor.about["kind"] != "text":
-        add_arrays(app, predictor)
-        return
-    example = predictor.about["text"]["example"]
-    Prompts.model_config["json_schema_extra"] = {"examples": [{"prompts": [example], "new_tokens": 50}]}
-    Prompt.model_config["json_schema_extra"] = {"examples": [{"prompt": example, "new_tokens": 50}]}
-    for body in (Prompts, Prompt):
-        body.model_rebuild(force=True)
-
-    @app.post("/predict", summary="Continue prompts")
-    def predict(body: Prompts) -> Predictions:
-        settings: dict[str, Any] = body.model_dump(exclude={"prompts"})
-        return Predictions(predictions=as_rows(predictor.predict(body.prompts, **settings)))
-
-    @app.post("/stream", summary="Continue a prompt, sent as it is generated", response_class=StreamingResponse)
-    def stream(body: Prompt) -> StreamingResponse:
-        pieces: Iterator[str] = predictor.generate(**body.model_dump())
-        first = next(pieces, "")  # an error in the prompt shows before the answer begins
-        return StreamingResponse(chain([first], pieces), media_type="text/plain; charset=utf-8")
+async def _encoded(pieces: Iterator[str]) -> AsyncIterator[bytes]:
+    async for piece in iterate_in_threadpool(pieces):
+        yield piece.encode("utf-8", "replace")

@@ -1,1 +1,1 @@
-"""Serve an exported model over HTTP, with ONNX Runtime alone: no PyTorch is imported."""
+"""Serve an exported model over HTTP with FastAPI and ONNX Runtime, without PyTorch, with a page to try it."""

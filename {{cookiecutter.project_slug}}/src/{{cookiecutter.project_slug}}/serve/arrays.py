@@ -1,43 +1,39 @@
-"""Requests with plain arrays, for data of your own, and the form of every answer."""
+"""Predictions of a model that takes plain arrays: one for a dataset of your own."""
 
 from typing import Annotated, Any
 
+import numpy as np
 from fastapi import FastAPI
-from pydantic import BaseModel, ConfigDict, Field, create_model
+from pydantic import Field
 
 from ..export.predict import Predictor
-from .limits import MAX_ROWS
+from .limits import Limits
+from .model import Model
+from .rows import add_rows, record_type
 
 
-class Predictions(BaseModel):
-    """What is predicted, for every row in order: values by column, as in predictions.csv."""
+def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
+    """Add `POST /predict` for rows of nested lists.
 
-    predictions: list[dict[str, Any]]
+    Args:
+        app: The application.
+        predictor: The exported model.
+        limits: Limits of a request.
+    """
+    example = predictor.about["example"]
+    fields = {given["name"]: _array(given["dtype"], given["shape"][1:]) for given in predictor.about["inputs"]}
+    add_rows(app, Model(predictor, example), limits, record_type("Row", fields), example)
 
 
-def as_rows(columns: dict[str, list[Any]]) -> list[dict[str, Any]]:
-    """Turn columns into rows."""
-    return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]
-
-
-def add_arrays(app: FastAPI, predictor: Predictor) -> None:
-    """Add `POST /predict` for rows of arrays, one for every input of the model."""
-    about = predictor.about
-    fields: dict[str, Any] = {
-        f"input_{number}": (Any, Field(alias=given["name"], description=f"Numbers of shape {given['shape'][1:]}"))
-        for number, given in enumerate(about["inputs"])
-    }
-    row = create_model("Row", __config__=ConfigDict(extra="forbid"), **fields)
-    example: Any = {"rows": [about["example"]]}
-    body = create_model(
-        "Rows",
-        __config__=ConfigDict(extra="forbid", json_schema_extra={"examples": [example]}),
-        rows=(Annotated[list[row], Field(min_length=1, max_length=MAX_ROWS)], ...),  # type: ignore[valid-type]
-    )
-
-    def predict(body: Any) -> Any:
-        rows = [row.model_dump(by_alias=True) for row in body.rows]
-        return Predictions(predictions=as_rows(predictor.predict(rows)))
-
-    predict.__annotations__ = {"body": body, "return": Predictions}
-    app.post("/predict", summary="Predict for rows of arrays")(predict)
+def _array(dtype: str, shape: list[int]) -> Any:
+    """Return the type of nested lists of a shape, whose numbers fit a dtype."""
+    kind = np.dtype(dtype)
+    if kind.kind == "b":
+        number: Any = bool
+    elif kind.kind in "iu":
+        number = Annotated[int, Field(ge=int(np.iinfo(kind).min), le=int(np.iinfo(kind).max))]
+    else:
+        number = Annotated[float, Field(ge=float(np.finfo(kind).min), le=float(np.finfo(kind).max))]
+    for size in reversed(shape):
+        number = Annotated[list[number], Field(min_length=size, max_length=size)]
+    return Annotated[number, Field(description=f"{dtype} of shape {tuple(shape)}")]

@@ -1,53 +1,69 @@
-"""Run the web server."""
+"""Listen on a port, and stop at once and in silence when told to."""
 
+import errno
 import logging
 import os
 import signal
 import socket
 import sys
-from pathlib import Path
+from types import FrameType
+from typing import NoReturn
 
 import uvicorn
+from fastapi import FastAPI
 
 from ..engine.errors import InputError
-from .app import make_app
-
-GRACE = 5  # seconds in which running requests may finish
 
 
-def run_server(folder: Path, host: str, port: int, max_body: int) -> None:
-    """Serve an exported model until a signal ends it.
+class Server(uvicorn.Server):
+    """A server that reports no errors of requests which its own end cuts off."""
 
-    Args:
-        folder: Folder of the export.
-        host: Address to listen on.
-        port: Port to listen on; 0 for a free one.
-        max_body: Largest body of a request, in bytes.
+    def handle_exit(self, sig: int, frame: FrameType | None) -> None:
+        logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+        super().handle_exit(sig, frame)
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """Listen on a port.
 
     Raises:
-        InputError: If the address or the port cannot be used, or the export is damaged.
+        InputError: If it is taken, or not ours to take.
     """
-    app = make_app(folder, max_body)
-    listener = _listen(host, port)
-    address = f"[{host}]" if ":" in host else host
-    url = f"http://{address}:{listener.getsockname()[1]}"
-    # Uvicorn raises the signal that ended it again, once it is done.
-    for name in ("SIGINT", "SIGTERM"):
-        signal.signal(getattr(signal, name), lambda *_: sys.exit(0))
-    print(f"serving {folder} on {url}  (requests: {url}/docs; Ctrl-C ends it)", flush=True)
-    logging.getLogger("python_multipart").setLevel(logging.ERROR)  # it warns of every broken upload, which is refused
-    config = uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=GRACE)
-    uvicorn.Server(config).run(sockets=[listener])
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    listener = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    if os.name != "nt":  # where it would let two servers share a port
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        listener.bind((host, port))
+        return socket.create_server((host, port), family=family, backlog=2048)
+    except socket.gaierror:
+        raise InputError(f"--host {host}: no such address on this machine") from None
     except OSError as error:
-        listener.close()
-        reason = (error.strerror or str(error)).lower()
-        raise InputError(f"--host {host} --port {port}: {reason}; choose another") from None
-    return listener
+        if error.errno == errno.EADDRINUSE:
+            raise InputError(f"--port {port}: is taken by another program; choose another, or 0 for any") from None
+        option = f"--port {port}" if error.errno == errno.EACCES else f"--host {host}"
+        raise InputError(f"{option}: {os.strerror(error.errno or 0).lower()}") from None
+
+
+def serve_app(app: FastAPI, listening: socket.socket, name: str, access_log: bool = False) -> None:
+    """Serve until SIGTERM or Ctrl-C; then exit with status 0.
+
+    Args:
+        app: The application.
+        listening: Where to listen.
+        name: What is served, for the line that says so.
+        access_log: Whether to print a line for every request.
+    """
+    # uvicorn raises the signal again after it has closed its connections.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _exit)
+    host, port = listening.getsockname()[:2]
+    host = f"[{host}]" if ":" in host else host
+    print(f"serving {name} at http://{host}:{port} (API: http://{host}:{port}/docs); Ctrl-C stops it", flush=True)
+    config = uvicorn.Config(
+        app,
+        log_level="info" if access_log else "warning",
+        access_log=access_log,
+        timeout_graceful_shutdown=1,  # seconds for the requests that are being answered
+    )
+    Server(config).run(sockets=[listening])
+
+
+def _exit(number: int, frame: FrameType | None) -> NoReturn:
+    sys.exit(0)

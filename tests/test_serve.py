@@ -342,8 +342,8 @@ def _bad_images() -> list[Case]:
         *cases,
         ("another field", {"files": [("file", ("x.png", png))]}, "images"),
         ("text for a file", {"data": {"images": "x"}, "files": [("other", ("x.png", png))]}, "images[0]"),
-        ("no file", {"files": []}, "images"),
-        ("JSON", {"json": {"images": []}}, "images"),
+        ("no file", {"data": {}}, "body"),
+        ("JSON", {"json": {"images": []}}, "body"),
         ("too many images", {"files": [good] * 21}, "images"),
         ("no boundary", {"content": b"x", "headers": {"content-type": "multipart/form-data"}}, "body"),
         (

@@ -12,7 +12,7 @@ from ..export.predict import Predictor
 from .limits import Limits
 from .model import Model
 from .problems import Problem, Refused
-from .rows import list_of, record_type, replies
+from .rows import list_of, record_type, replies, require_type
 
 # Pillow reads many more, some of them by other programs.
 FORMATS = ("BMP", "GIF", "JPEG", "PNG", "TIFF", "WEBP")
@@ -30,14 +30,17 @@ def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
     model = Model(predictor, np.zeros((size, size) if channels == 1 else (size, size, channels), dtype=np.uint8))
     kinds = {"file": str} | {name: type(value) for name, value in model.columns.items()}
     prediction = record_type("Prediction", kinds)
+    # So that /docs has a button to choose files, not a field for text
+    upload = File(description=", ".join(FORMATS), json_schema_extra={"items": {"type": "string", "format": "binary"}})
 
     @app.post(
         "/predict",
         summary="Classify one or more images",
         response_class=JSONResponse,
+        dependencies=[require_type("multipart/form-data")],
         responses=replies(list_of(prediction)),
     )
-    async def predict(images: Annotated[list[UploadFile], File(description=", ".join(FORMATS))]) -> JSONResponse:
+    async def predict(images: Annotated[list[UploadFile], upload]) -> JSONResponse:
         if len(images) > limits.rows:
             message = f"holds {len(images)} images; this server takes {limits.rows} in a request"
             raise Refused([Problem(field="images", message=message)])

@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator, Iterator
 from typing import Annotated, Any, NotRequired
 
-from fastapi import Body, Depends, FastAPI
+from fastapi import Body, FastAPI
 from fastapi.responses import JSONResponse, StreamingResponse
 from pydantic import Field
 from starlette.concurrency import iterate_in_threadpool
@@ -11,7 +11,7 @@ from starlette.concurrency import iterate_in_threadpool
 from ..export.predict import InputError, Predictor
 from .limits import Limits
 from .problems import Problem, Refused
-from .rows import examples_of, list_of, one_or_many, record_type, replies, require_json
+from .rows import examples_of, list_of, one_or_many, record_type, replies, require_type
 
 
 def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
@@ -33,7 +33,7 @@ def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
         "/predict",
         summary="Continue a prompt, or a list of prompts",
         response_class=JSONResponse,
-        dependencies=[Depends(require_json)],
+        dependencies=[require_type("application/json")],
         responses=replies(answer, list_of(answer)),
     )
     async def predict(prompts: Annotated[prompt_or_prompts, examples]) -> JSONResponse:  # type: ignore[valid-type]
@@ -53,7 +53,7 @@ def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
         "/predict/stream",
         summary="Continue a prompt, and send the text as it is sampled",
         response_class=StreamingResponse,
-        dependencies=[Depends(require_json)],
+        dependencies=[require_type("application/json")],
         responses=replies(str),
     )
     async def stream(options: Annotated[prompt, Body(examples=[example])]) -> StreamingResponse:  # type: ignore[valid-type]

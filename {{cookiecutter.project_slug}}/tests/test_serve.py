@@ -1,5 +1,6 @@
 """`serve`: a request is answered as the exported model answers, or refused with the field that is wrong."""
 
+import socket
 from pathlib import Path
 from typing import Any
 
@@ -57,3 +58,12 @@ def test_only_exported_runs_are_served(trained: Path, capsys: pytest.CaptureFixt
     (trained / "export").mkdir()
     (trained / "export" / "model.json").write_text("{}")
     assert "runs/first/export cannot be opened; export the run again" in error_line(["serve", "first"], capsys)
+
+
+def test_small_packets_are_sent_at_once() -> None:
+    pytest.importorskip("fastapi_offline", reason="python -m pip install --group serve")
+    from {{ cookiecutter.project_slug }}.serve.server import listen
+
+    listening = listen("127.0.0.1", 0)
+    with listening, socket.create_connection(listening.getsockname()), listening.accept()[0] as connection:
+        assert connection.proto == socket.IPPROTO_TCP  # then asyncio sets TCP_NODELAY

@@ -90,6 +90,7 @@ def _problem(error: Mapping[str, Any]) -> Problem:
     name, *inside = place or ["body"]
     if error["type"] == "json_invalid":
         return Problem(field="body", message=f"is not JSON: {error['ctx']['error']} at character {name}")
-    message = MESSAGES.get(error["type"]) or str(error["msg"]).replace("Input should", "should")
+    words = str(error["msg"]).replace("Input should", "should").replace(" after validation", "")
+    message = MESSAGES.get(error["type"], words)
     positions = "".join(f"[{part}]" for part in inside if isinstance(part, int))
     return Problem(row=row, field=f"{name}{positions}", message=message)

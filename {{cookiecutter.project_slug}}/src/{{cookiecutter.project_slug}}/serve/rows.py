@@ -14,11 +14,15 @@ from .problems import MANY, ONE, Problems
 STRICT = ConfigDict(strict=True, extra="forbid", allow_inf_nan=False)
 
 
-def require_json(request: Request) -> None:
-    """Refuse a request that does not hold JSON."""
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "application/json":
-        raise HTTPException(415, f"has content type {kind or '(none)'}; this server takes application/json")
+def require_type(wanted: str) -> Any:
+    """Return a dependency that refuses requests of another content type, before their body is looked at."""
+
+    async def check(request: Request) -> None:
+        given = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+        if given != wanted:
+            raise HTTPException(415, f"has content type {given or '(none)'}; this server takes {wanted}")
+
+    return Depends(check)
 
 
 def record_type(name: str, fields: dict[str, Any]) -> Any:
@@ -77,7 +81,7 @@ def add_rows(app: FastAPI, model: Model, limits: Limits, row: Any, example: dict
         "/predict",
         summary="Predict for a row, or for a list of rows",
         response_class=JSONResponse,
-        dependencies=[Depends(require_json)],
+        dependencies=[require_type("application/json")],
         description=f"A row is answered by its prediction, a list of up to {limits.rows} rows by the list of theirs.",
         responses=replies(prediction, list_of(prediction)),
     )

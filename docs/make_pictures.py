@@ -60,12 +60,22 @@ def picture_notebook(folder: Path) -> None:
     for name, cells in (("notebook", notebook.cells), ("walkthrough", notebook.cells[first : last + 1])):
         html, _ = HTMLExporter().from_notebook_node(NotebookNode(notebook | {"cells": cells}))
         (folder / "page.html").write_text(html, encoding="utf-8")
-        options = ["--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--window-size=1000,12000"]
-        options += ["--disable-background-networking", f"--user-data-dir={folder / 'chromium'}"]
-        page = f"file://{folder / 'page.html'}"
-        subprocess.run(["chromium", *options, f"--screenshot={folder / 'page.png'}", page], check=True)
-        picture = Image.open(folder / "page.png").convert("RGB")
+        picture = take_screenshot(folder / "page.html", folder, "1000,12000")
         picture.crop(ImageOps.invert(picture).getbbox()).quantize(32).save(DOCS / f"{name}.png", optimize=True)
+
+
+def take_screenshot(page: Path, folder: Path, size: str, *options: str) -> Image.Image:
+    """Open a page in Chromium, and return what its window shows."""
+    command = ["chromium", "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", f"--window-size={size}"]
+    command += ["--disable-background-networking", f"--user-data-dir={folder / 'chromium'}", *options]
+    subprocess.run([*command, f"--screenshot={folder / 'page.png'}", f"file://{page}"], check=True)
+    return Image.open(folder / "page.png").convert("RGB")
+
+
+def picture_report(page: Path, folder: Path) -> None:
+    """Take screenshots of a run's report, in a light and a dark theme."""
+    for name, options in (("report-light", []), ("report-dark", ["--blink-settings=preferredColorScheme=0"])):
+        take_screenshot(page, folder, "1000,1500", *options).quantize(256).save(DOCS / f"{name}.png", optimize=True)
 
 
 def main() -> None:
@@ -81,8 +91,10 @@ def main() -> None:
 
         project = folder / "my_lightning_project"
         environment = os.environ | {"PYTHONPATH": str(project / "src")}
-        command = [sys.executable, "-m", "my_lightning_project.train", "fit", "--name", "first"]
-        subprocess.run(command, cwd=project, env=environment, check=True)
+        for options in (["fit", "--name", "first"], ["test"]):
+            command = [sys.executable, "-m", "my_lightning_project.train", *options]
+            subprocess.run(command, cwd=project, env=environment, check=True)
+        picture_report(project / "runs/first/report.html", folder)
         shutil.copy(project / "runs/first/curves.png", DOCS / "curves.png")
         picture_notebook(folder)
 

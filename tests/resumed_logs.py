@@ -18,9 +18,9 @@ from lightning.pytorch import Callback
 from wandb.proto import wandb_internal_pb2
 
 LOGGERS = {
-    "MLFlowLogger": {"experiment_name": "seed", "tracking_uri": "sqlite:///runs/mlflow.db"},
-    "TensorBoardLogger": {"save_dir": "runs", "version": "", "sub_dir": "tensorboard", "default_hp_metric": False},
-    "seed.engine.weights_and_biases.WandbLogger": {"project": "seed", "save_dir": "runs", "offline": True},
+    "seed.engine.trackers.MLFlowLogger": {"experiment_name": "seed", "tracking_uri": "sqlite:///runs/mlflow.db"},
+    "seed.engine.trackers.TensorBoardLogger": {"save_dir": "runs", "version": "", "default_hp_metric": False},
+    "seed.engine.trackers.WandbLogger": {"project": "seed", "save_dir": "runs", "offline": True},
 }
 
 

@@ -146,7 +146,7 @@ def test_a_table_is_predicted_without_pytorch_as_with_it(task: str, tmp_path: Pa
     assert about["parity"]["largest_difference"] < 1
     for old, new, message in (
         ("color", "colour", "error: color: no such column in the data"),
-        ("true", "perhaps", "error: member: holds 'perhaps', which is neither true nor false"),
+        ("true", "perhaps", ": member: holds 'perhaps', which is neither true nor false"),
         (",5;", ",5x;", "5x', which is not a number"),
         ("2021;", "2021!;", "2021!', which is not a date such as 31.12.2026"),
     ):

@@ -7,6 +7,7 @@ import pytest
 from conftest import CHOICES, Render, in_project
 
 OF_ANY_TASK = "not (scratch or two_processes)"  # which have a model or processes of their own
+OF_THE_TASK = [f"tests/test_{name}.py" for name in ("callbacks", "checkpoints", "datamodule", "faults", "mistakes")]
 OTHERS = [task for task in CHOICES["task"] if task != "regression"]
 
 
@@ -18,7 +19,7 @@ def _elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize("task", OTHERS)
 def test_every_task_survives_kills(task: str, render: Render, tmp_path: Path) -> None:
-    command = ("-m", "pytest", "-q", "-m", "slow", "tests/test_faults.py", "tests/test_mistakes.py", "-k", OF_ANY_TASK)
+    command = ("-m", "pytest", "-q", "-m", "slow", *OF_THE_TASK, "-k", OF_ANY_TASK)
     project = render(task=task, logger="csv")
     assert " passed" in in_project(project, *command, "--basetemp", str(tmp_path / "runs")).stdout
 

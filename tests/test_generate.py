@@ -8,10 +8,12 @@ import sqlite3
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
-import yaml
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tensorboard.backend.event_processing.event_file_loader import EventFileLoader
+from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
 
 from conftest import DEFAULT, VERIFIED, Render, files, generate, in_project, template_with, train
 
@@ -55,32 +57,48 @@ def test_the_csv_logger_needs_nothing_else(render: Render) -> None:
     assert {path.name for path in (project / "runs").iterdir()} == {"first"}
 
 
+def hyperparameters(folder: Path) -> tuple[dict[str, Any], str]:
+    """Read a run's row in TensorBoard's table: its settings, and the tag of its result."""
+    [path] = folder.glob("events*")
+    summaries = [value for event in EventFileLoader(str(path)).Load() for value in event.summary.value]
+    content = {
+        value.tag: HParamsPluginData.FromString(value.metadata.plugin_data.content)
+        for value in summaries
+        if value.metadata.plugin_data.plugin_name == "hparams"
+    }
+    [result] = [each.name.tag for each in content["_hparams_/experiment"].experiment.metric_infos]
+    values = content["_hparams_/session_start_info"].session_start_info.hparams
+    return {name: value.string_value or value.number_value for name, value in values.items()}, result
+
+
 def test_tensorboard_gets_metrics_pictures_config_and_hyperparameters(render: Render) -> None:
     project = render(logger="tensorboard")
     train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
-    events = EventAccumulator(str(project / "runs/first/tensorboard")).Reload()
-    assert {"train_loss", "val_loss", "val_rmse"} <= set(events.Tags()["scalars"])
+    events = EventAccumulator(str(project / "runs/first")).Reload()  # TensorBoard names a run after this folder
+    assert {"loss/train", "loss/train_epoch", "loss/val", "rmse/val"} <= set(events.Tags()["scalars"])
     with (project / "runs/first/metrics.csv").open(newline="") as file:
         logged = [float(row["val_loss"]) for row in csv.DictReader(file) if row["val_loss"]]
-    assert [event.value for event in events.Scalars("val_loss")] == pytest.approx(logged)
-    assert {"curves", "predicted"} <= set(events.Tags()["images"])
-    assert events.Images("predicted")[0].encoded_image_string.startswith(b"\x89PNG")
+    assert [event.value for event in events.Scalars("loss/val")] == pytest.approx(logged)
+    assert events.Tags()["images"] == ["visual/predicted"]
+    assert events.Images("visual/predicted")[0].encoded_image_string.startswith(b"\x89PNG")
     [config] = events.Tensors("config/text_summary")
     assert b"max_epochs: 1" in config.tensor_proto.string_val[0]
-    hparams = yaml.unsafe_load((project / "runs/first/tensorboard/hparams.yaml").read_text())
-    assert (hparams["lr"], hparams["batch_size"]) == (0.01, 10)
+    settings, best = hyperparameters(project / "runs/first")
+    assert (settings["model"], settings["model.lr"], settings["data.batch_size"]) == ("LitModel", 0.01, 10)
+    assert [event.value for event in events.Scalars(best)] == [min(logged[1:])]  # without the untrained model
+    assert max(map(str.lower, events.Tags()["scalars"])) < "visual"  # so that pictures come after the curves
 
 
-def test_weights_and_biases_records_offline_and_the_run_folder_is_printed_last(render: Render) -> None:
+def test_weights_and_biases_records_offline_and_the_report_is_printed_last(render: Render) -> None:
     project = render(logger="wandb")
     result = train(project, "fit", "--config", "configs/smoke.yaml", "--name", "first")
     [recorded] = (project / "runs/wandb").glob("offline-run-*/run-*.wandb")
     content = recorded.read_bytes()
-    for part in (b"val_loss", b"val_rmse", b'"max_epochs":1', b"batch_size"):
+    for part in (b"loss/val", b"rmse/val", b"best_val_loss", b'"max_epochs":1', b"data.batch_size"):
         assert part in content
     pictures = {path.name.split("_")[0] for path in recorded.parent.glob("files/media/images/*.png")}
-    assert pictures == {"curves", "predicted"}
-    assert result.stdout.splitlines()[-1] == "runs/first"
+    assert pictures == {"predicted"}
+    assert result.stdout.splitlines()[-2:] == ["runs/first", "runs/first/report.html"]
     assert "warn" not in (result.stdout + result.stderr).lower()
 
 
@@ -96,9 +114,9 @@ def test_mlflow_keeps_runs_in_sqlite(render: Render) -> None:
     finally:
         database.close()
     assert (name, status) == ("first", "FINISHED")
-    assert {"train_loss", "val_loss", "val_rmse"} <= keys
-    assert (params["lr"], params["batch_size"]) == ("0.01", "10")
-    assert files(project / artifacts) == {"config.yaml", "pictures/curves.png", "pictures/predicted.png"}
+    assert {"loss/train", "loss/val", "rmse/val", "best_val_loss"} <= keys
+    assert (params["model.lr"], params["data.batch_size"]) == ("0.01", "10")
+    assert files(project / artifacts) == {"config.yaml", "pictures/predicted.png"}
     assert "max_epochs: 1" in (project / artifacts / "config.yaml").read_text()
 
 

@@ -441,6 +441,7 @@ def test_a_signal_stops_the_server_in_silence(number: signal.Signals, exported: 
 def test_what_cannot_be_served_is_said_in_a_line(exported: Callable[[str], Path]) -> None:
     project = exported("regression")
     shutil.copytree(project / "runs/first", project / "runs/raw", ignore=shutil.ignore_patterns("export"))
+    os.utime(project / "runs/raw/config.yaml", (1, 1))  # other tests serve the newest run
     foreign = shutil.copytree(project / "runs/first/export", project / "foreign")
     about = json.loads((foreign / "model.json").read_text())
     (foreign / "model.json").write_text(json.dumps(about | {"project": "other"}))

@@ -1,3 +1,6 @@
+NO_ARRAY = (TypeError, ValueError, OverflowError)  # raised by NumPy for rows that are none
+
+
 def open_model(folder: Path | str) -> tuple[dict[str, Any], onnxruntime.InferenceSession]:
     """Read model.json, and open model.onnx."""
     about = json.loads(Path(folder, "model.json").read_text(encoding="utf-8"))
@@ -37,7 +40,7 @@ def stack(rows: Sequence[dict[str, Any]], about: dict[str, Any]) -> dict[str, np
             array = np.array([row[name] for row in rows], dtype=given["dtype"])
         except KeyError:
             raise InputError("no such input in the data", name) from None
-        except (TypeError, ValueError, OverflowError):
+        except NO_ARRAY:
             raise InputError(f"must hold numbers of shape {shape}", name) from None
         if array.shape[1:] != shape:
             raise InputError(f"has shape {array.shape[1:]}; the model takes {shape}", name)

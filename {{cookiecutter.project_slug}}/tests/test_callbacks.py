@@ -10,6 +10,8 @@ from torch import nn
 from {{ cookiecutter.project_slug }}.module import LitModel
 from {{ cookiecutter.project_slug }}.train import main
 
+pytestmark = pytest.mark.slow  # it changes with the engine or with Lightning
+
 
 def _fit(name: str, overlay: str, *args: str) -> Path:
     """Train with an overlay, and check that the callbacks of every run are still there."""
@@ -38,7 +40,6 @@ def test_averaged_weights_are_validated_and_saved(workdir: Path) -> None:
     assert read_column(folder / "metrics-validate.csv", "val_loss") == [pytest.approx(last)]
 
 
-@pytest.mark.slow
 def test_compiled_model_learns_the_same(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     backends = []
 

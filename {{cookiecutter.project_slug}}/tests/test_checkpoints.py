@@ -18,6 +18,7 @@ from {{ cookiecutter.project_slug }}.module import LitModel
 from {{ cookiecutter.project_slug }}.train import main
 
 
+@pytest.mark.slow
 def test_command_line_wins_over_the_checkpoint(trained: Path) -> None:
     last = str(trained / "checkpoints" / "last.ckpt")
     for name, lr, options in (("as_trained", 0.002, []), ("faster", 0.5, ["--model.lr", "0.5"])):
@@ -133,6 +134,7 @@ def test_checkpoint_that_names_a_foreign_function_is_refused(
     assert "this" not in sys.modules
 
 
+@pytest.mark.slow
 def test_checkpoint_sets_nothing_but_model_data_and_optimizer(trained: Path, tmp_path: Path) -> None:
     content = read_checkpoint(str(trained / "checkpoints" / "last.ckpt"))
     content["made_from"]["trainer"] = {"default_root_dir": str(tmp_path / "elsewhere")}

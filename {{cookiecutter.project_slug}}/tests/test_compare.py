@@ -12,6 +12,8 @@ from {{ cookiecutter.project_slug }}.compare import main as compare
 from {{ cookiecutter.project_slug }}.engine.record import read_record, write_record
 from {{ cookiecutter.project_slug }}.train import main
 
+pytestmark = pytest.mark.slow  # it changes with the engine or with Lightning
+
 
 def _printed(capsys: pytest.CaptureFixture[str], *args: str) -> str:
     capsys.readouterr()

@@ -1,6 +1,6 @@
 """Faults: kills, signals, damaged checkpoints, a full disk and a loss that is not a number. A resumed run is exact.
 
-`pytest -m slow` runs most of them: killed at random points, on two processes, and with a model and data from scratch.
+`pytest -m slow` runs them: killed at random points, on two processes, and with a model and data from scratch.
 """
 
 import errno
@@ -37,6 +37,8 @@ from own import SIZE, Noisy
 
 from {{ cookiecutter.project_slug }}.engine.cli import run_cli
 from {{ cookiecutter.project_slug }}.train import FACTS, main
+
+pytestmark = pytest.mark.slow  # it changes with the engine or with Lightning
 
 COSINE = ["--model.schedule", "cosine"]
 OWN = ["--model", "own.OwnModel", "--data", "own.OwnData"]
@@ -109,10 +111,7 @@ class Crash(Callback):
     "crashes",  # each counted anew
     [
         [("on_before_backward", 6)],
-        pytest.param(
-            [("on_train_batch_end", 6), ("on_validation_start", 1), ("on_train_epoch_start", 2)],
-            marks=pytest.mark.slow,
-        ),
+        [("on_train_batch_end", 6), ("on_validation_start", 1), ("on_train_epoch_start", 2)],
     ],
     ids=["once", "three times"],
 )
@@ -162,7 +161,7 @@ def empty(path: Path) -> None:
     path.write_bytes(b"")
 
 
-DAMAGE = [flip, *(pytest.param(damage, marks=pytest.mark.slow) for damage in (truncate, empty, Path.unlink))]
+DAMAGE = [flip, truncate, empty, Path.unlink]
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
@@ -206,7 +205,6 @@ def test_run_that_was_killed_before_it_saved_is_not_resumed_as_the_run_before(
     assert contents(Path("runs")) == before
 
 
-@pytest.mark.slow
 def test_unfinished_checkpoints_of_killed_runs_are_removed(trained: Path) -> None:
     stale = trained / "checkpoints/.last.ckpt.123.unfinished"
     stale.write_bytes(b"PK")
@@ -225,7 +223,7 @@ def test_loss_that_is_not_a_number_ends_the_run_and_is_in_no_checkpoint(workdir:
         assert all(torch.isfinite(value).all() for value in content["state_dict"].values())
 
 
-@pytest.mark.parametrize("broken", ["os.fsync", pytest.param("torch.save", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("broken", ["os.fsync", "torch.save"])
 def test_full_disk_is_reported_in_one_line_and_leaves_the_checkpoints_as_they_were(
     broken: str, trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -24,6 +24,8 @@ from {{ cookiecutter.project_slug }}.engine.record import read_record, status_of
 from {{ cookiecutter.project_slug }}.engine.results import config_hash
 from {{ cookiecutter.project_slug }}.train import main
 
+pytestmark = pytest.mark.slow  # it changes with the engine or with Lightning
+
 ENDS = {"crash": RuntimeError("on purpose\nin two lines"), "term": SystemExit(143), "ctrl-c": KeyboardInterrupt()}
 
 
@@ -110,7 +112,6 @@ def test_resumed_run_adds_a_session(trained: Path) -> None:
     assert second["changed"]["config_sha256"] == [before["config_sha256"], record["config_sha256"]]
 
 
-@pytest.mark.slow
 def test_error_before_training_changes_no_record(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = (trained / "run.json").read_bytes()
     assert "must be above 0" in error_line(["fit", "--ckpt_path", "last", "--data.batch_size", "0"], capsys)
@@ -120,7 +121,6 @@ def test_error_before_training_changes_no_record(trained: Path, capsys: pytest.C
     assert (trained / "run.json").read_bytes() == before
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize(
     ("end", "said"),
     [
@@ -156,7 +156,6 @@ def test_killed_run_is_recognized_by_its_process(workdir: Path) -> None:
     assert status_of(seen) == "running"
 
 
-@pytest.mark.slow
 def test_data_of_others_are_counted_or_described_by_themselves(workdir: Path) -> None:
     _own()
     assert read_record(Path("runs/own"))["data"] == {"rows": {"train": 40, "val": 12}}

@@ -12,6 +12,8 @@ from {{ cookiecutter.project_slug }}.engine import known_options
 from {{ cookiecutter.project_slug }}.engine.startup import SUBCOMMANDS, quick_imports
 from {{ cookiecutter.project_slug }}.train import main
 
+pytestmark = pytest.mark.slow  # it changes with the engine or with Lightning
+
 
 def in_new_process(code: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)

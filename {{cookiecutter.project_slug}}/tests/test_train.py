@@ -29,7 +29,7 @@ def _weights(path: str | Path) -> torch.Tensor:
 def test_run_leaves_its_files_and_prints_its_folder(workdir: Path) -> None:
     result = _python_m("fit", "--name", "first", *QUICK, "--trainer.limit_train_batches", "20")
     assert result.returncode == 0, result.stderr
-    assert result.stdout.splitlines()[-1] == str(Path("runs/first"))
+    assert result.stdout.splitlines()[-2:] == [str(Path("runs/first")), str(Path("runs/first/report.html"))]
     for name in ("config.yaml", "metrics.csv", "curves.png", "checkpoints/best.ckpt", "checkpoints/last.ckpt"):
         assert Path("runs/first", name).stat().st_size > 0
     before, *_, after = read_column("runs/first/metrics.csv", "val_loss")

@@ -62,6 +62,8 @@ class LitDataModule(LightningDataModule):
         val_fraction: Fraction of every class for validation, unless that split is given.
         test_fraction: Fraction of every class for the test, unless that split is given.
         split_seed: Random seed of the split.
+        folds: Number of folds of a cross-validation, stratified by class; a given test split stays.
+        fold: The fold that is the validation split, from 0.
         cache_dir: Folder that remembers which images can be read.
 
     Raises:
@@ -86,6 +88,8 @@ class LitDataModule(LightningDataModule):
         val_fraction: float = 0.15,
         test_fraction: float = 0.15,
         split_seed: int = 0,
+        folds: int | None = None,
+        fold: int = 0,
         cache_dir: str = ".cache",
     ) -> None:
         super().__init__()
@@ -93,7 +97,9 @@ class LitDataModule(LightningDataModule):
         require_positive("data", batch_size=batch_size, std=std)
         require_between("data", 1, math.isqrt(MAX_PIXELS), image_size=8 if image_size is None else image_size)
         require_between("data", 0, None, num_workers=num_workers or 0)
-        require_between("data", 0, 2**63 - 1, split_seed=split_seed)
+        require_between("data", 0, 2**32 - 1, split_seed=split_seed)  # as scikit-learn takes it, for folds
+        if fold and folds is None:
+            raise InputError(f"--data.fold {fold}: has no effect without --data.folds; name that too")
         if labels is not None and path is None:
             raise InputError(f"--data.labels {labels}: name the folder of the images with --data.path")
         self.path = path
@@ -112,6 +118,8 @@ class LitDataModule(LightningDataModule):
         self.val_fraction = val_fraction
         self.test_fraction = test_fraction
         self.split_seed = split_seed
+        self.folds = folds
+        self.fold = fold
         self.cache_dir = cache_dir
 
     @property
@@ -267,9 +275,10 @@ class LitDataModule(LightningDataModule):
 
     @cached_property
     def splits(self) -> Splits:
-        """Row numbers of the three splits in `labeled`: as given, or at random, stratified by class."""
+        """Row numbers of the three splits in `labeled`: as given, or at random or in folds, stratified by class."""
         labels = list(self.labeled.values())
-        return split_images(labels, self.val_fraction, self.test_fraction, self.split_seed, self.origin)
+        fractions = (self.val_fraction, self.test_fraction)
+        return split_images(labels, *fractions, self.split_seed, self.origin, self.folds, self.fold)
 
     @cached_property
     def fitted(self) -> dict[str, Any]:
@@ -295,8 +304,9 @@ class LitDataModule(LightningDataModule):
     @property
     def _settings(self) -> dict[str, Any]:
         """The settings that decide what the model sees."""
+        splits = ("val_fraction", "test_fraction", "split_seed", "folds", "fold")
         images = ("path", "labels", "balance", "image_size", "grayscale", "mean", "std")
-        return {name: getattr(self, name) for name in (*images, "val_fraction", "test_fraction", "split_seed")}
+        return {name: getattr(self, name) for name in (*images, *splits)}
 
     @property
     def _class_sizes(self) -> Counter[str]:

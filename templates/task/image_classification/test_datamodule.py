@@ -275,6 +275,7 @@ def test_data_options_belong_to_the_checkpoint(tmp_path: Path, option: dict[str,
         LitDataModule(path=path, **option).load_state_dict(make_datamodule(path=path).state_dict())
 
 
+@pytest.mark.slow
 def test_training_does_not_depend_on_the_number_of_workers(workdir: Path) -> None:
     path = str(_folder(workdir))
     for workers in ("0", "2"):
@@ -360,6 +361,29 @@ def test_every_split_has_its_share_of_every_class() -> None:
     for rows in datamodule.splits.values():
         shares = datamodule.y[rows].bincount(minlength=10) / len(rows)
         assert shares.max() - shares.min() < 0.02
+
+
+def test_folds_share_out_every_image_and_class() -> None:
+    folds = [make_datamodule(folds=3, fold=fold) for fold in range(3)]
+    test = folds[0].splits["test"].tolist()
+    assert all(fold.splits["test"].tolist() == test for fold in folds)
+    validated = [row for fold in folds for row in fold.splits["val"].tolist()]
+    assert sorted(validated + test) == list(range(1797))
+    for fold in folds:
+        assert sorted(torch.cat(list(fold.splits.values())).tolist()) == list(range(1797))
+    counts = torch.stack([fold.y[fold.splits["val"]].bincount(minlength=10) for fold in folds])
+    assert (counts.amax(dim=0) - counts.amin(dim=0)).max() <= 1
+
+
+def test_fold_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    refused: list[tuple[dict[str, Any], str]] = [
+        ({"fold": 1}, r"--data\.fold 1: has no effect without --data\.folds"),
+        ({"folds": 3, "fold": 3}, r"--data\.fold 3: must be at least 0 and less than --data\.folds"),
+        ({"folds": 99}, r"--data\.folds 99: Cannot have number of splits"),
+    ]
+    for options, wrong in refused:
+        with pytest.raises(InputError, match=wrong):
+            make_datamodule(path=str(_folder(tmp_path / wrong[:15])), **options)
 
 
 def test_only_training_images_are_augmented() -> None:

@@ -34,6 +34,7 @@ from . import checkpoints, console, hardware, known_options, options, runs, trai
 from .columns_csv import ColumnsCSV
 from .curves import LearningCurves
 from .durable import DurableCheckpointIO
+from .epoch_loss import EpochLoss
 from .errors import InputError, make_folder
 from .health import Health
 from .known_options import DEFAULT_CONFIG
@@ -46,6 +47,7 @@ from .progress import progress_bar
 from .provenance import RunRecord
 from .record import remove_if_unused
 from .replay import Replay
+from .report_page import write_report
 from .resumed_logs import ResumedLogs
 from .stop import StopOnSignal
 from .weights import require_matching_weights
@@ -209,7 +211,7 @@ class CLI(LightningCLI):
         known_options.keep(self._subcommand_parsers)
         if self.only == "fit" and not _may_resume(argv):
             self.config = parser.parse_args(argv)
-            self.root = Path(self.config.fit.trainer.default_root_dir or "runs")
+            self.root = Path(self.config.fit.trainer.default_root_dir or runs.ROOT)
         else:
             self._parse_with_checkpoint(parser, argv)
         options.require_valid(self.config[self.config.subcommand])
@@ -223,7 +225,7 @@ class CLI(LightningCLI):
                     import_module(value.rpartition(".")[0])  # a checkpoint may use classes that are imported
         self.config = parser.parse_args(kept)
         subcommand, given = self.config.subcommand, self.config[self.config.subcommand]
-        self.root = Path(given.trainer.default_root_dir or "runs")
+        self.root = Path(given.trainer.default_root_dir or runs.ROOT)
         if given.ckpt_path is None and subcommand == "predict":
             raise InputError("predictions need a trained model: drop --ckpt_path, or name a checkpoint")
         saved: dict[str, Any] = {}
@@ -279,6 +281,9 @@ class CLI(LightningCLI):
         for logger in _as_list(given.trainer.logger):
             for argument in {"name", "run_name"} & set((logger.get("init_args") or {}).keys()):
                 logger.init_args[argument] = self.run_name
+            # Loggers that write beside the run's files follow it into another folder of runs.
+            if self.root != runs.ROOT and (logger.get("init_args") or {}).get("save_dir") == str(runs.ROOT):
+                logger.init_args.save_dir = str(self.root)
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         settings = self._get(self.config_init, "trainer")
@@ -293,6 +298,7 @@ class CLI(LightningCLI):
         replay = Replay()
         always: list[Callback] = [
             replay,
+            EpochLoss(),
             Health(replay),
             StopOnSignal(self._get(self.config_init, "last_checkpoint").save),
             FusedOptimizer(),
@@ -344,6 +350,9 @@ class CLI(LightningCLI):
         try:
             with self._no_folder_for_nothing(), self.logs.ending() if subcommand == "fit" else nullcontext():
                 super()._run_subcommand(subcommand)
+        except BaseException:
+            self._write_report()  # of what there is, also after Ctrl-C
+            raise
         finally:
             workers.end_all()
         with suppress(OSError):
@@ -384,7 +393,18 @@ class CLI(LightningCLI):
         for logger in self.trainer.loggers:
             if finish := getattr(getattr(logger, "experiment", None), "finish", None):
                 finish()  # let Weights & Biases print its summary first
-        console.print_summary(folder, [part for part in parts if part is not None])
+        console.print_summary(folder, [part for part in parts if part is not None], self._write_report())
+
+    def _write_report(self) -> Path | None:
+        """Write report.html, and return its path; None if there is no run to report."""
+        folder = runs.folder_of(self.trainer)
+        if folder is None or not self.trainer.is_global_zero or not folder.exists():
+            return None
+        try:
+            return write_report(folder)
+        except (OSError, ValueError) as error:  # such as files that were changed by hand
+            print(f"report.html was not written: {error}", file=sys.stderr)
+            return None
 
 
 def _may_resume(argv: Sequence[str]) -> bool:
@@ -468,19 +488,19 @@ def run_on_data(args: list[str] | None, use: Callable[[Any], None]) -> None:
         use: What to do with the datamodule.
     """
     argv = sys.argv[1:] if args is None else args
-    with _errors_in_one_line(argv):
+    with user_errors_in_one_line(argv):
         use(_DataCLI(["fit", *argv], (), ()).datamodule)
 
 
 def run_cli(args: list[str] | None, facts: Sequence[str], callbacks: Sequence[Callback]) -> None:
     """Run the command line; see `CLI`."""
     argv = sys.argv[1:] if args is None else args
-    with _errors_in_one_line(argv):
+    with user_errors_in_one_line(argv):
         CLI(argv, facts, callbacks)
 
 
 @contextmanager
-def _errors_in_one_line(argv: Sequence[str]) -> Iterator[None]:
+def user_errors_in_one_line(argv: Sequence[str]) -> Iterator[None]:
     """Report a user's error in one line and exit with a non-zero status."""
     console.set_up()
     try:

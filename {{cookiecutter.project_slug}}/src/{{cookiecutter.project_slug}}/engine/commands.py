@@ -15,6 +15,7 @@ PACKAGE = __name__.partition(".")[0]
 # Each is a module with `main(args)`, or a package whose `__main__` has it.
 COMMANDS = {
     "compare": "compare runs: by a metric, or two in everything that differs",
+    "sweep": "search for hyperparameters, or repeat a training with several seeds or folds",
     "export": "export a run's best model to ONNX, and check it against PyTorch",
     "serve": "serve an exported run over HTTP, with a page to try it by hand",
 }
@@ -73,6 +74,15 @@ def errors_in_one_line() -> Iterator[None]:
         yield
     except InputError as error:
         sys.exit(f"error: {error}")
+
+
+def print_path(path: Path) -> None:
+    """Print a path as a line, which a click opens in most terminals."""
+    from rich.console import Console
+    from rich.style import Style
+    from rich.text import Text
+
+    Console().print(Text(str(path), Style(link=path.resolve().as_uri())), soft_wrap=True, highlight=False)
 
 
 def find_run(root: Path, name: str | None = None) -> Path:

@@ -2,9 +2,10 @@
 
 import json
 import sys
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
@@ -17,6 +18,8 @@ from .record import differences, git, read_record, status_of
 from .results import best_step, read_config, read_curves, read_test, without_noise
 
 LONGEST = 40  # characters of a value
+SECTIONS = ("config", "code", "data", "versions", "hardware", "results")  # of what may differ
+DIRTY = "* with changes that were not committed"
 WIDE = 160  # characters of a line that no terminal limits
 
 
@@ -60,18 +63,31 @@ class RunFiles:
         return read_test(self.folder).get(metric) if best is None else curve[best]
 
 
-def print_runs(root: Path, by: str | None, mode: str | None) -> None:
-    """Print a table of all runs, the best first.
+class Ranking(NamedTuple):
+    """Runs by a metric.
+
+    Attributes:
+        metric: Its name.
+        runs: Each run with the best value of the metric, the best run first.
+    """
+
+    metric: str
+    runs: list[tuple[RunFiles, float | None]]
+
+
+def rank(folders: Sequence[Path], root: Path, by: str | None, mode: str | None) -> Ranking:
+    """Sort runs by a metric.
 
     Args:
-        root: Folder of the runs.
+        folders: Folders of the runs, the newest last.
+        root: Folder of all runs, for the message.
         by: Metric to sort by; by default that of the newest run's best.ckpt.
         mode: "min" or "max": which of its values is best; by default as in a run that monitors it.
 
     Raises:
         InputError: If there is no run, or nothing says which value is best.
     """
-    runs = [RunFiles(folder) for folder in list_runs(root)]
+    runs = [RunFiles(folder) for folder in folders]
     if not runs:
         raise InputError(f"no run in {root} yet; train first with `fit`")
     metric = by or runs[-1].monitor
@@ -83,27 +99,43 @@ def print_runs(root: Path, by: str | None, mode: str | None) -> None:
     if not any(value is not None for value in found.values()):
         raise InputError(f"--by {metric}: no run logged it")
     sign = 1 if mode == "min" else -1
+    order = sorted(runs, key=lambda run: (found[run] is None, sign * (found[run] or 0)))
+    return Ranking(metric, [(run, found[run]) for run in order])
+
+
+def cells_of(run: RunFiles, value: float | None) -> list[str]:
+    """Return what the table of all runs says of a run, under `headings`."""
+    record = run.record
+    code = record.get("git") or {}
+    return [
+        status_of(record) or "-",
+        record.get("started", "")[5:16].replace("T", " "),
+        duration(record.get("seconds")),
+        f"{text_of(record.get('epochs'))}/{text_of(run.steps)}",
+        text_of((record.get("parameters") or {}).get("all")),
+        text_of(value),
+        code.get("commit", "")[:7] + ("*" if code.get("dirty") else ""),
+    ]
+
+
+def headings(metric: str) -> list[str]:
+    """Return the headings of the table of all runs, after that of its name."""
+    return ["status", "started", "took", "epochs/\nsteps", "para-\nmeters", metric, "commit"]
+
+
+def print_runs(root: Path, by: str | None, mode: str | None) -> None:
+    """Print a table of all runs, the best first; see `rank`."""
+    ranking = rank(list_runs(root), root, by, mode)
     table = Table(box=SIMPLE_HEAD, show_edge=False, pad_edge=False, padding=0)  # so that it fits into 80 columns
     table.add_column("run", overflow="fold")
-    for heading in ("status", "started", "took", "epochs/\nsteps", "para-\nmeters", metric, "commit"):
+    for heading in headings(ranking.metric):
         table.add_column(heading, no_wrap=True, justify="left" if heading in ("status", "started") else "right")
-    for run in sorted(runs, key=lambda run: (found[run] is None, sign * (found[run] or 0))):
-        record, value = run.record, found[run]
-        code = record.get("git") or {}
-        table.add_row(
-            escape(run.folder.name),
-            status_of(record) or "-",
-            record.get("started", "")[5:16].replace("T", " "),
-            _duration(record.get("seconds")),
-            f"{_text(record.get('epochs'))}/{_text(run.steps)}",
-            _text((record.get("parameters") or {}).get("all")),
-            _text(value),
-            code.get("commit", "")[:7] + ("*" if code.get("dirty") else ""),
-        )
-    console = _console()
+    for run, value in ranking.runs:
+        table.add_row(escape(run.folder.name), *cells_of(run, value))
+    console = table_console()
     console.print(table)
-    if any((run.record.get("git") or {}).get("dirty") for run in runs):
-        console.print("* with changes that were not committed")
+    if any((run.record.get("git") or {}).get("dirty") for run, _ in ranking.runs):
+        console.print(DIRTY)
 
 
 def print_differences(root: Path, one: str, other: str) -> None:
@@ -118,9 +150,9 @@ def print_differences(root: Path, one: str, other: str) -> None:
         InputError: If there is no such run.
     """
     runs = [RunFiles(find_run(root, name)) for name in (one, other)]
-    console = _console()
-    for name in ("config", "code", "data", "versions", "hardware", "results"):
-        facts = [_facts(run, name) for run in runs]
+    console = table_console()
+    for name in SECTIONS:
+        facts = [facts_of(run, name) for run in runs]
         lacking = [str(run.folder) for run, known in zip(runs, facts, strict=True) if not known]
         if lacking:
             console.print(f"{name}: not recorded in {' and '.join(lacking)}", highlight=False, soft_wrap=True)
@@ -129,15 +161,16 @@ def print_differences(root: Path, one: str, other: str) -> None:
             for heading in (name, *(str(run.folder.name) for run in runs)):
                 table.add_column(heading, overflow="fold")
             for key, (left, right) in different.items():
-                table.add_row(escape(key), *map(escape, _texts(left, right)))
+                table.add_row(escape(key), *map(escape, texts_of(left, right)))
             console.print(table)
         else:
             console.print(f"{name}: the same", highlight=False)
         if name == "code" and not lacking:
-            console.print(_changes(*facts), highlight=False, soft_wrap=True, end="")
+            console.print(changes_of_code(*facts), highlight=False, soft_wrap=True, end="")
 
 
-def _facts(run: RunFiles, name: str) -> dict[str, Any]:
+def facts_of(run: RunFiles, name: str) -> dict[str, Any]:
+    """Return what a run recorded in one of the `SECTIONS`; empty if it recorded nothing."""
     if name == "config":
         return without_noise(run.config) if run.config else {}
     if name == "results":
@@ -146,7 +179,7 @@ def _facts(run: RunFiles, name: str) -> dict[str, Any]:
     return found
 
 
-def _changes(one: dict[str, Any], other: dict[str, Any]) -> str:
+def changes_of_code(one: dict[str, Any], other: dict[str, Any]) -> str:
     """Say in a line what changed between two commits, as far as git knows."""
     lines = []
     if one["commit"] != other["commit"]:
@@ -157,11 +190,13 @@ def _changes(one: dict[str, Any], other: dict[str, Any]) -> str:
     return "".join(f"code:{line}\n" for line in lines)
 
 
-def _console() -> Console:
+def table_console() -> Console:
+    """Make a console for tables, wide where no terminal limits it."""
     return Console(width=None if sys.stdout.isatty() else WIDE)
 
 
-def _duration(seconds: float | None) -> str:
+def duration(seconds: float | None) -> str:
+    """Write a time in the unit that suits it."""
     if not seconds:
         return ""
     if seconds < 100:
@@ -169,7 +204,8 @@ def _duration(seconds: float | None) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"
 
 
-def _text(value: Any) -> str:
+def text_of(value: Any) -> str:
+    """Write a recorded value."""
     if value is None:
         return "-"
     if isinstance(value, float):
@@ -177,9 +213,9 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _texts(left: Any, right: Any) -> list[str]:
+def texts_of(left: Any, right: Any) -> list[str]:
     """Write two values, long ones from shortly before they begin to differ."""
-    texts = [_text(left), _text(right)]
+    texts = [text_of(left), text_of(right)]
     pairs = enumerate(zip(*texts, strict=False))
     differ = next((number for number, (one, other) in pairs if one != other), min(map(len, texts)))
     start = max(0, differ - LONGEST // 4) if max(map(len, texts)) > LONGEST else 0

@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from .commands import print_path
 from .contract import DescribesColumns
 from .errors import InputError
 from .results import best_step, read_curves
@@ -76,12 +77,13 @@ def _is_worth_reading(record: logging.LogRecord) -> bool:
     return not any(text in str(record.msg) for text in ("Tip:", "Trainer already configured with model summary"))
 
 
-def print_summary(folder: Path, parts: Sequence[Table | str]) -> None:
-    """Print tables and advice, then the run's folder as the last line."""
+def print_summary(folder: Path, parts: Sequence[Table | str], report: Path | None) -> None:
+    """Print tables and advice, then the run's folder and its report, which a click opens in most terminals."""
     console = Console()
     for part in parts:
         console.print(part, soft_wrap=isinstance(part, str), highlight=False)
-    console.print(str(folder), soft_wrap=True, highlight=False)
+    for path in filter(None, (folder, report)):
+        print_path(path)
 
 
 def print_columns(datamodule: Any) -> None:

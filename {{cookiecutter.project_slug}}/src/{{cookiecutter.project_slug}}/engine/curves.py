@@ -1,14 +1,22 @@
-"""Learning curves, starting with the untrained model, drawn into the run's folder."""
+"""Learning curves, starting with the untrained model, drawn into the run's folder; and the best value for trackers."""
 
 from typing import Any
 
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from matplotlib.figure import Figure
 
-from .loggers import save_picture
+from .loggers import log_best, save_figure
+from .panels import make_panels
 from .results import Curve, read_curves
 from .runs import folder_of
 
+STYLES: dict[str, dict[str, Any]] = {
+    "batches": {"color": "tab:blue", "alpha": 0.3, "linewidth": 0.8},
+    "train": {"color": "tab:blue"},
+    "val": {"color": "tab:orange"},
+}
+MARKERS = 60  # points of a curve, up to which each is marked
 PANELS = 24  # metrics in the picture: each takes a tenth of a second to draw, and more do not fit on a screen
 
 
@@ -44,31 +52,30 @@ class LearningCurves(Callback):
             return
         trainer.loggers[0].save()
         if curves := read_curves(folder):
-            save_picture(trainer, draw(curves), folder / "curves.png")
+            save_figure(draw(curves), folder / "curves.png")  # trackers draw their own
+        for checkpoint in trainer.checkpoint_callbacks:
+            if isinstance(checkpoint, ModelCheckpoint) and (best := checkpoint.best_model_score) is not None:
+                for logger in trainer.loggers:
+                    log_best(logger, str(checkpoint.monitor), best.item(), trainer.global_step)
 
 
 def draw(curves: dict[str, Curve]) -> Figure:
-    """Draw `train_x` and `val_x` into one panel for every metric x, of the first `PANELS` metrics."""
-    panels: dict[str, dict[str, Curve]] = {}
-    for name, curve in curves.items():
-        stage, _, metric = name.partition("_")
-        panels.setdefault(metric, {})[stage] = curve
-    # The loss comes first: it is what training minimizes
-    drawn = sorted(panels.items(), key=lambda panel: panel[0] != "loss")[:PANELS]
+    """Draw training and validation into one panel for every metric, of the first `PANELS` metrics."""
+    panels = make_panels(curves)
+    drawn = panels[:PANELS]
     columns = min(2, len(drawn))
     rows = -(-len(drawn) // columns)
     figure = Figure(figsize=(6.4 * columns, 4 * rows), layout="constrained")
     if len(drawn) < len(panels):
         figure.suptitle(f"{len(drawn)} of {len(panels)} metrics; metrics.csv has all of them")
-    for number, (metric, stages) in enumerate(drawn, start=1):
+    for number, panel in enumerate(drawn, start=1):
         axes = figure.add_subplot(rows, columns, number)
-        for stage, curve in stages.items():
-            steps, values = list(curve), list(curve.values())
-            if stage == "train":
-                axes.plot(steps, values, color="tab:blue", alpha=0.5, linewidth=1, label="train, single batches")
-            else:
-                axes.plot(steps, values, color="tab:orange", marker="o", label="validation")
-        axes.set(xlabel="step", ylabel=metric)
+        for kind, label, curve in panel.lines():
+            marker = "o" if kind != "batches" and len(curve) <= MARKERS else None
+            axes.plot(list(curve), list(curve.values()), label=label, marker=marker, **STYLES[kind])
+        low, high, is_logarithmic = panel.scale()
+        axes.set(ylim=(low, high), yscale="log" if is_logarithmic else "linear")
+        axes.set(xlabel="step", ylabel=panel.metric)
         axes.legend()
         axes.grid(alpha=0.3)
     return figure

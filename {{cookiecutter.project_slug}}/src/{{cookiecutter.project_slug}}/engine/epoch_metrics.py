@@ -1,4 +1,4 @@
-"""What was measured so far in an unfinished epoch: running means of logged values, and states of torchmetrics.
+"""What was measured so far in an unfinished epoch: losses, running means of logged values, states of torchmetrics.
 
 Without it, a resumed epoch would report the mean of its second half.
 """
@@ -9,10 +9,13 @@ from lightning.pytorch import Trainer
 from torch import Tensor
 from torchmetrics import Metric
 
+from .epoch_loss import EpochLoss
+
 
 def collect(trainer: Trainer) -> dict[str, Any]:
     """Collect it for a checkpoint, as plain values and tensors."""
     return {
+        "losses": [losses.state() for losses in _losses(trainer)],
         "latest": {name: value.detach().cpu() for name, value in trainer.callback_metrics.items()},
         "running": {
             name: {state: getattr(metric, state).detach().cpu() for state in metric._defaults}
@@ -25,6 +28,12 @@ def collect(trainer: Trainer) -> dict[str, Any]:
             if metric._update_count
         },
     }
+
+
+def restore_losses(trainer: Trainer, saved: dict[str, Any]) -> None:
+    """Restore the sum of the training losses."""
+    for losses, state in zip(_losses(trainer), saved.get("losses", ()), strict=False):
+        losses.restore(state)
 
 
 def restore_latest(trainer: Trainer, saved: dict[str, Any]) -> None:
@@ -52,6 +61,10 @@ def add_running(trainer: Trainer, saved: dict[str, Any]) -> None:
             before, now = before.to(trainer.lightning_module.device), getattr(metric, state)
             sums = metric.meta.is_mean_reduction or metric.meta.is_sum_reduction
             setattr(metric, state, before + now if sums else metric.meta.reduce_fx(before, now))
+
+
+def _losses(trainer: Trainer) -> list[EpochLoss]:
+    return [each for each in trainer.callbacks if isinstance(each, EpochLoss)]  # type: ignore[attr-defined]
 
 
 def _metrics(trainer: Trainer) -> dict[str, Metric]:

@@ -12,10 +12,18 @@ from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, W
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
+from .results import LOADER
+from .trackers import SUMMARY, Grouped, plain_settings
+
+
+def save_figure(figure: Figure, path: Path) -> None:
+    """Save a figure as a PNG file."""
+    figure.savefig(path, dpi=120, pil_kwargs={"compress_level": 1})  # a third larger, in a fraction of the time
+
 
 def save_picture(trainer: Trainer, figure: Figure, path: Path) -> None:
     """Save a figure and send it to every logger."""
-    figure.savefig(path, dpi=120, pil_kwargs={"compress_level": 1})  # a third larger, in a fraction of the time
+    save_figure(figure, path)
     for logger in trainer.loggers:
         log_picture(logger, path, trainer.global_step)
 
@@ -24,7 +32,8 @@ def log_picture(logger: Logger, path: Path, step: int) -> None:
     """Send a PNG file under its name."""
     match logger:
         case TensorBoardLogger():
-            logger.experiment.add_image(path.stem, imread(path)[:, :, :3], step, dataformats="HWC")
+            # Groups are sorted by name: the pictures come after the curves of most metrics
+            logger.experiment.add_image(f"visual/{path.stem}", imread(path)[:, :, :3], step, dataformats="HWC")
         case WandbLogger():
             logger.log_image(path.stem, [str(path)])
         case MLFlowLogger():
@@ -43,15 +52,36 @@ def log_text(logger: Logger, name: str, text: str, step: int) -> None:
 
 
 def log_config(logger: Logger, path: Path) -> None:
-    """Send the resolved config, which holds more than the hyperparameters that the Trainer sends."""
+    """Send the resolved config: as a text, and as plain settings where they have a table."""
+    text = path.read_text(encoding="utf-8")
+    config = yaml.load(text, Loader=LOADER)
     match logger:
         case TensorBoardLogger():
-            logger.experiment.add_text("config", f"```\n{path.read_text(encoding='utf-8')}\n```")
+            logger.experiment.add_text("config", f"```\n{text}\n```")
         case WandbLogger():
-            config = yaml.safe_load(path.read_text(encoding="utf-8"))
             logger.experiment.config.update({"config": config}, allow_val_change=True)
         case MLFlowLogger():
             logger.experiment.log_artifact(str(logger.run_id), str(path))
+    if isinstance(logger, Grouped):
+        monitor = (config.get("best_checkpoint") or {}).get("monitor")
+        logger.log_settings(plain_settings(config), best_of(monitor))
+
+
+def log_best(logger: Logger, monitor: str, value: float, step: int) -> None:
+    """Send the best value of the monitored metric, by which trackers compare runs."""
+    name = best_of(monitor)
+    match logger:
+        case TensorBoardLogger():
+            logger.experiment.add_scalar(f"{SUMMARY}/{name}", value, step)
+        case WandbLogger():
+            logger.experiment.summary[name] = value
+        case MLFlowLogger():
+            logger.experiment.log_metric(str(logger.run_id), name, value, step=step)
+
+
+def best_of(monitor: str | None) -> str:
+    """Name the best value of a metric."""
+    return f"best_{monitor or 'value'}".replace("/", "_")
 
 
 def run_id(logger: Logger) -> str | None:
@@ -74,7 +104,8 @@ def continue_run(logger: Logger, run_id: str) -> None:
                 if logger._mlflow_client.get_run(run_id).info.lifecycle_stage == "active":
                     logger._run_id = run_id
                     # MLflow refuses a second value of a hyperparameter, such as another learning rate.
-                    logger.log_hyperparams = lambda *args, **kwargs: None  # type: ignore[method-assign]
+                    for method in ("log_hyperparams", "log_settings"):
+                        setattr(logger, method, lambda *args, **kwargs: None)
 
 
 def resume_from(logger: Logger, step: int) -> None:

@@ -24,10 +24,15 @@ def read_record(folder: Path) -> dict[str, Any]:
 
 
 def write_record(folder: Path, record: dict[str, Any]) -> None:
-    """Write run.json as a whole: whoever reads it meanwhile sees the one before."""
-    unfinished = folder / f".{FILE}.{os.getpid()}"
-    unfinished.write_text(json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n", encoding="utf-8")
-    os.replace(unfinished, folder / FILE)
+    """Write run.json as a whole."""
+    write_whole(folder / FILE, json.dumps(record, indent=2, ensure_ascii=False, default=str) + "\n")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a file as a whole: whoever reads it meanwhile sees the one before."""
+    unfinished = path.with_name(f".{path.name}.{os.getpid()}")
+    unfinished.write_text(text, encoding="utf-8")
+    os.replace(unfinished, path)
 
 
 def remove_if_unused(folder: Path) -> None:

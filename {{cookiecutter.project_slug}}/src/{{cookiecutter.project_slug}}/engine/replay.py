@@ -118,6 +118,8 @@ class Replay(Callback):
             self.resumed = Position(*everyone[0]["position"])
             # Random numbers belong to a process: with another number of them, they start anew.
             self._saved = everyone[trainer.global_rank] if len(everyone) == trainer.world_size else None
+            if self._saved is not None:
+                epoch_metrics.restore_losses(trainer, self._saved["metrics"])
 
     def on_train_batch_end(self, trainer: Trainer, *args: Any) -> None:
         if self._saved is not None:

@@ -4,24 +4,39 @@ import csv
 import hashlib
 import json
 import math
+import re
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from .errors import InputError
+
 LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it is there
+UNREADABLE = (OSError, TypeError, ValueError, yaml.YAMLError)  # raised for a file that is not a config
 Curve = dict[int, float]  # step -> value
+
+STAGES = ("train_", "val_", "train/", "val/")
+NAME = re.compile(r"(train|val|test)[_/](.+?)(?:_step|_epoch)?")
+SPEED = re.compile(r"train/(?:(?:device|global)/.*|time|batches|samples|lengths)")  # of Lightning's ThroughputMonitor
 
 # Settings that change nothing of what is learned: where a run is kept, and who else is told.
 NOISE = (("name",), ("ckpt_path",), ("trainer", "default_root_dir"), ("trainer", "logger"))
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """Read config.yaml; empty for a run without one."""
+    """Read config.yaml; empty for a run without one.
+
+    Raises:
+        InputError: If it cannot be read.
+    """
     path = folder / "config.yaml"
-    text = path.read_text(encoding="utf-8") if path.exists() else "{}"
-    config: dict[str, Any] = yaml.load(text, Loader=LOADER)
-    return config
+    try:
+        config = yaml.load(path.read_text(encoding="utf-8"), Loader=LOADER) if path.exists() else {}
+        return dict(config or {})
+    except UNREADABLE:
+        raise InputError(f"{path}: not a config; restore it, or delete it") from None
 
 
 def without_noise(config: dict[str, Any]) -> dict[str, Any]:
@@ -37,22 +52,47 @@ def config_hash(config: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(without_noise(config), sort_keys=True, default=str).encode()).hexdigest()
 
 
-def read_curves(folder: Path, prefixes: tuple[str, ...] = ("train_", "val_")) -> dict[str, Curve]:
+def stage_and_metric(name: str) -> tuple[str, str] | None:
+    """Split a name such as "train_loss_epoch" or "val/loss" into "train" or "val" and "loss".
+
+    Lightning appends `_step` and `_epoch` where a value is logged as both. Other names, such as "lr-SGD", have no
+    stage: the result is None.
+    """
+    found = None if SPEED.fullmatch(name) else NAME.fullmatch(name)
+    return (found[1], found[2]) if found else None
+
+
+def read_curves(folder: Path, prefixes: tuple[str, ...] = STAGES) -> dict[str, Curve]:
     """Read metrics by step from `folder/metrics.csv`; the later value wins where a step was logged twice.
 
     Args:
         folder: The run's folder.
         prefixes: How the names of the metrics begin.
     """
-    curves: dict[str, Curve] = {}
     path = folder / "metrics.csv"
-    if path.exists():
-        with path.open(newline="") as file:
-            for row in csv.DictReader(file):
-                for name, value in row.items():
-                    if value and name.startswith(prefixes):
-                        curves.setdefault(name, {})[int(row["step"])] = float(value)
-    return {name: dict(sorted(curve.items())) for name, curve in curves.items()}
+    if not path.exists():
+        return {}
+    facts = path.stat()
+    curves = _read_curves(path.absolute(), facts.st_mtime_ns, facts.st_size)
+    return {name: curve for name, curve in curves.items() if name.startswith(prefixes) and not SPEED.fullmatch(name)}
+
+
+@lru_cache(maxsize=2)  # what is printed and drawn at the end of a run reads the same file
+def _read_curves(path: Path, modified: int, size: int) -> dict[str, Curve]:
+    with path.open(newline="") as file:
+        rows = csv.reader(file)
+        names = next(rows, [])
+        curves: dict[str, Curve] = {name: {} for name in names if name not in ("epoch", "step")}
+        columns = [(number, curves[name]) for number, name in enumerate(names) if name in curves]
+        position = names.index("step") if "step" in names else 0
+        for row in rows:
+            if len(row) < len(names):
+                continue  # it was being written when the run was killed
+            step = int(row[position])
+            for number, curve in columns:
+                if row[number]:
+                    curve[step] = float(row[number])
+    return {name: dict(sorted(curve.items())) for name, curve in curves.items() if curve}
 
 
 def read_test(folder: Path) -> dict[str, float]:

@@ -4,6 +4,7 @@ runs/<name>/
     config.yaml     the resolved config, ready for `--config`
     run.json        code, data, versions and hardware, and how the run ended
     metrics.csv     every number that was logged
+    report.html     all of it on one page
     curves.png      the learning curves, next to the report's pictures
     checkpoints/    best.ckpt by validation loss, last.ckpt to resume from
 """
@@ -18,9 +19,10 @@ from lightning.pytorch.utilities.rank_zero import rank_zero_only
 
 from .errors import InputError, listed
 from .metrics import MetricsCSV
+from .results import UNREADABLE
 
+ROOT = Path("runs")  # unless --trainer.default_root_dir says otherwise
 CHECKPOINTS = "checkpoints"
-UNREADABLE = (OSError, TypeError, ValueError, yaml.YAMLError)  # raised for a file that is not a config
 # What a resumed run keeps of its config.yaml; the model, data and optimizer are in the checkpoint.
 TRAINER_SECTIONS = ("seed_everything", "trainer", "best_checkpoint", "last_checkpoint")
 
@@ -50,10 +52,13 @@ def claim_name(root: Path, wanted: str | None) -> str:
 
 
 def name_of(root: Path, checkpoint: Path) -> str | None:
-    """Return the name of the run that wrote a checkpoint, or None if it is not in a run under `root`."""
+    """Return the name of the run that wrote a checkpoint, or None if it is not in a run under `root`.
+
+    The name of a trial is that of its sweep and its own: `sweep/trial-007`.
+    """
     folder = checkpoint.resolve().parent
-    if folder.name == CHECKPOINTS and folder.parent.parent == root.resolve():
-        return folder.parent.name
+    if folder.name == CHECKPOINTS and root.resolve() in folder.parent.parents:
+        return folder.parent.relative_to(root.resolve()).as_posix()
     return None
 
 

@@ -49,12 +49,13 @@ def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
         for number, image in enumerate(images, start=1):
             contents.append(await image.read())
             if flaw := _flaw(contents[-1], limits.pixels):
-                raise Refused([Problem(row=number, field=names[number - 1], message=flaw)])
+                row = number if len(images) > 1 else None
+                raise Refused([Problem(row=row, field=names[number - 1], message=flaw)])
         try:
             answers = await model.predict(contents)
         except Refused as refused:
             for problem in refused.problems:
-                problem.field = names[problem.row - 1] if problem.row else "images"
+                problem.field = names[(problem.row or 1) - 1]
             raise
         return JSONResponse([{"file": name, **answer} for name, answer in zip(names, answers, strict=True)])
 

@@ -1,6 +1,6 @@
 """Continuations of prompts, whole or streamed as they are sampled."""
 
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import Annotated, Any, NotRequired
 
 from fastapi import Body, FastAPI
@@ -41,7 +41,8 @@ def add_predict(app: FastAPI, predictor: Predictor, limits: Limits) -> None:
         if (total := sum(options.get("new_tokens", text["new_tokens"]) for options in given)) > limits.new_tokens:
             message = f"is {total} in all; this server generates {limits.new_tokens} for a request"
             raise Refused([Problem(field="new_tokens", message=message)])
-        started = [_start(predictor, options, number) for number, options in enumerate(given, start=1)]
+        numbers: Iterable[int | None] = range(1, len(given) + 1) if len(given) > 1 else [None] * len(given)
+        started = [_start(predictor, options, number) for options, number in zip(given, numbers, strict=True)]
         answers = []
         for options, pieces in zip(given, started, strict=True):
             # Piece by piece, so that a server that stops waits for one token at most

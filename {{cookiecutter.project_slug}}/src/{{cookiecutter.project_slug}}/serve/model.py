@@ -87,7 +87,8 @@ class Model:
         try:
             columns = self.predictor.predict(rows)
         except RowError as error:
-            raise Refused([Problem(row=error.row, field=error.field, message=error.message)]) from None
+            row = error.row if len(rows) > 1 else None
+            raise Refused([Problem(row=row, field=error.field, message=error.message)]) from None
         except RUN_ERRORS as error:
             reason = str(error).splitlines()[0]
             raise Refused([Problem(field="body", message=f"the model cannot take these values: {reason}")]) from None
@@ -95,5 +96,5 @@ class Model:
             for number, value in enumerate(values, start=1):
                 if isinstance(value, float) and not math.isfinite(value):
                     reason = "its prediction is not a finite number; a value of the row is too large"
-                    raise Refused([Problem(row=number, field=name, message=reason)])
+                    raise Refused([Problem(row=number if len(rows) > 1 else None, field=name, message=reason)])
         return [dict(zip(columns, values, strict=True)) for values in zip(*columns.values(), strict=True)]

@@ -68,7 +68,8 @@ def explain_errors(app: FastAPI) -> None:
 
     @app.exception_handler(HTTPException)
     async def failed(request: Request, error: HTTPException) -> JSONResponse:
-        return _reply(error.status_code, [Problem(field="body", message=str(error.detail))], error.headers)
+        field = None if error.status_code in (404, 405) else "body"
+        return _reply(error.status_code, [Problem(field=field, message=str(error.detail))], error.headers)
 
 
 def _reply(status: int, problems: Sequence[Problem], headers: Mapping[str, str] | None = None) -> JSONResponse:

@@ -442,6 +442,7 @@ def test_what_cannot_be_served_is_said_in_a_line(exported: Callable[[str], Path]
     project = exported("regression")
     shutil.copytree(project / "runs/first", project / "runs/raw", ignore=shutil.ignore_patterns("export"))
     os.utime(project / "runs/raw/config.yaml", (1, 1))  # other tests serve the newest run
+    (project / "runs/raw/config.yaml").touch()  # the newest
     foreign = shutil.copytree(project / "runs/first/export", project / "foreign")
     about = json.loads((foreign / "model.json").read_text())
     (foreign / "model.json").write_text(json.dumps(about | {"project": "other"}))

@@ -13,16 +13,18 @@ import unicodedata
 # The dependencies of rendered projects and the best known of theirs, by distribution and import name: a package of the
 # same name would shadow them, or be shadowed.
 DEPENDENCIES = (
-    "absl aiohttp alembic attr attrs certifi click cookiecutter cryptography cycler databricks detect_secrets docker "
-    "docstring_parser execnet filelock flask fsspec functorch git gitdb google grpc grpcio hatch hatchling hypothesis "
-    "idna iniconfig jinja2 joblib jsonargparse kiwisolver lightning lightning_fabric lightning_utilities markdown "
-    "markupsafe matplotlib mlflow mpl_toolkits mpmath multidict mypy mypy_extensions mypyc networkx nodeenv numpy "
-    "nvidia opentelemetry packaging pandas pathspec pil pillow pip pkg_resources platformdirs pluggy polars "
-    "pre_commit pre_commit_hooks propcache protobuf psutil py pyarrow pydantic pydantic_core pygments pylab pyparsing "
-    "pytest pytest_xdist pytorch pytorch_lightning pyyaml requests rich ruff scikit_learn scipy sentry_sdk setuptools "
-    "six sklearn sqlalchemy sympy tensorboard tensorflow threadpoolctl torch torch_xla torchaudio torchgen "
-    "torchmetrics torchvision tqdm triton types_pyyaml typeshed_client typing_extensions urllib3 uv uvicorn "
-    "virtualenv wandb werkzeug wheel xdist yaml yaml_stubs yarl"
+    "absl aiohttp alembic anyio attr attrs certifi click colorlog cookiecutter cryptography cycler databricks "
+    "detect_secrets docker docstring_parser execnet fastapi fastapi_offline filelock flask flatbuffers fsspec "
+    "functorch git gitdb google grpc grpcio h11 hatch hatchling httpcore httpx hypothesis idna iniconfig jinja2 "
+    "joblib jsonargparse kiwisolver lightning lightning_fabric lightning_utilities markdown markupsafe matplotlib "
+    "ml_dtypes mlflow mpl_toolkits mpmath multidict multipart mypy mypy_extensions mypyc networkx nodeenv numpy "
+    "nvidia onnx onnx_ir onnxruntime onnxscript opentelemetry optuna packaging pandas pathspec pil pillow pip "
+    "pkg_resources platformdirs pluggy polars pre_commit pre_commit_hooks propcache protobuf psutil py pyarrow "
+    "pydantic pydantic_core pygments pylab pyparsing pytest pytest_xdist python_multipart pytorch pytorch_lightning "
+    "pyyaml requests rich ruff scikit_learn scipy sentry_sdk setuptools six sklearn sqlalchemy starlette sympy "
+    "tensorboard tensorflow threadpoolctl torch torch_xla torchaudio torchgen torchmetrics torchvision tqdm triton "
+    "types_pyyaml typeshed_client typing_extensions urllib3 uv uvicorn virtualenv wandb werkzeug wheel xdist yaml "
+    "yaml_stubs yarl"
 ).split()
 LAYOUT = "build checkpoints configs data dist docs hooks notebooks runs src templates test tests walkthrough".split()
 # The project's command would shadow these in its environment.

@@ -2,6 +2,7 @@
 
 import tomllib
 from importlib.metadata import packages_distributions
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_the_distribution_and_import_name_of_every_dependency_are_refused(render
             imported.setdefault(canonicalize_name(package), set()).add(module)
     for task, logger in zip(CHOICES["task"], CHOICES["logger"], strict=True):  # four of each
         content = tomllib.loads((render(project_slug=task, task=task, logger=logger) / "pyproject.toml").read_text())
-        required = content["project"]["dependencies"] + content["dependency-groups"]["dev"]
+        required = [*content["project"]["dependencies"], *chain(*content["dependency-groups"].values())]
         for package in {canonicalize_name(Requirement(text).name) for text in required}:
             names = {package, *imported.get(package, set())}
             for name in {name.lower().replace("-", "_") for name in names if not name.startswith("_")}:

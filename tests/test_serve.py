@@ -442,7 +442,6 @@ def test_what_cannot_be_served_is_said_in_a_line(exported: Callable[[str], Path]
     project = exported("regression")
     shutil.copytree(project / "runs/first", project / "runs/raw", ignore=shutil.ignore_patterns("export"))
     os.utime(project / "runs/raw/config.yaml", (1, 1))  # other tests serve the newest run
-    (project / "runs/raw/config.yaml").touch()  # the newest
     foreign = shutil.copytree(project / "runs/first/export", project / "foreign")
     about = json.loads((foreign / "model.json").read_text())
     (foreign / "model.json").write_text(json.dumps(about | {"project": "other"}))
@@ -451,7 +450,7 @@ def test_what_cannot_be_served_is_said_in_a_line(exported: Callable[[str], Path]
         for options, message in (
             (["first", "--port", port], f"--port {port}: is taken by another program; choose another, or 0 for any"),
             (["raw"], "runs/raw is not exported; first: python -m seed.export runs/raw"),
-            (["runs/none"], "runs/none: no such run; runs has first, raw"),
+            (["runs/none"], "runs/none: no such run; runs has raw, first"),
             (["foreign"], "foreign was exported by the project other; serve it there"),
             (["first", "--host", "192.0.2.1"], "--host 192.0.2.1: cannot assign requested address"),
             (["first", "--port", "70000"], "--port 70000: is out of range (--help lists the options)"),

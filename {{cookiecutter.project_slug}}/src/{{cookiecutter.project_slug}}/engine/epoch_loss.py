@@ -53,7 +53,8 @@ class EpochLoss(Callback):
             return
         mean = total / batches
         if trainer.world_size > 1:
-            mean = trainer.strategy.reduce(torch.tensor(mean, device=pl_module.device), reduce_op="mean").item()
+            like = torch.zeros(()) if self._last is None else self._last  # it is where the processes exchange tensors
+            mean = trainer.strategy.reduce(like.new_tensor(mean, dtype=torch.float32), reduce_op="mean").item()
         # As Lightning logs at the end of an epoch, and at the step of its validation
         step = max(0, trainer.fit_loop.epoch_loop._batches_that_stepped - 1)
         for logger in trainer.loggers:

@@ -416,7 +416,7 @@ def rendered_by_cruft(answers, project):
 
 def remove_empty_folders(project):
     """Remove folders whose files were not requested: cookiecutter renders a folder even if it stays empty."""
-    for name in (".github/workflows", ".github", "walkthrough"):
+    for name in (".github/workflows", ".github", "kubernetes", "slurm", "walkthrough"):
         folder = project / name
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

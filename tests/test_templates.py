@@ -13,12 +13,12 @@ BODIES = sorted(REPO.glob("templates/**/*.py"))
 PROJECT = REPO / "{{cookiecutter.project_slug}}"
 
 
-@pytest.mark.parametrize("option", ["task", "logger", "license", "accelerator"])
+@pytest.mark.parametrize("option", ["task", "logger", "license", "accelerator", "cluster"])
 def test_values_and_bodies_correspond(option: str) -> None:
     assert {path.name.removesuffix(".yaml") for path in (REPO / "templates" / option).iterdir()} == set(CHOICES[option])
 
 
-@pytest.mark.parametrize("option", ["task", "logger"])
+@pytest.mark.parametrize("option", ["task", "logger", "cluster"])
 def test_all_values_of_an_option_have_the_same_files(option: str) -> None:
     names = [{path.name for path in value.iterdir()} for value in (REPO / "templates" / option).iterdir()]
     # Regression's network is one line of its module.

@@ -59,7 +59,7 @@ ALWAYS = {
     *(f"src/seed/engine/{name}.py" for name in ("charts", "epoch_loss", "index_page", "page", "panels", "report_page")),
     *(f"src/seed/engine/{name}.py" for name in ("epoch_metrics", "errors", "fsdp", "hardware", "health")),
     *(f"src/seed/engine/{name}.py" for name in ("known_options", "last_checkpoint", "loggers", "metrics", "optimizer")),
-    *(f"src/seed/engine/{name}.py" for name in ("options", "predictions")),
+    *(f"src/seed/engine/{name}.py" for name in ("launcher", "options", "predictions", "processes", "shares")),
     *(f"src/seed/engine/{name}.py" for name in ("progress", "provenance", "random_state", "record", "replay")),
     *(f"src/seed/engine/{name}.py" for name in ("results", "resumed_logs", "runs", "schedule", "startup")),
     *(f"src/seed/engine/{name}.py" for name in ("step_log", "stop", "trackers", "training_loop", "weights", "workers")),

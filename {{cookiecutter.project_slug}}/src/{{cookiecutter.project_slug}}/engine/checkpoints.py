@@ -193,9 +193,21 @@ def find(root: Path, which: str) -> Checkpoint:
         return read(Path(which))
     if not (there := list_runs(root)):
         raise InputError(f"--ckpt_path {which}: no run in {root} yet; train first with `fit`")
-    newest = there[-1]
+    if checkpoint := find_in(there[-1], which):
+        return checkpoint
+    raise InputError(
+        f"--ckpt_path {which}: the newest run, {there[-1]}, ended before it saved a checkpoint; name one of another run"
+    )
+
+
+def find_in(folder: Path, which: str) -> Checkpoint | None:
+    """Read the checkpoint `which` of a run, as `find` does; None if it has saved none.
+
+    Raises:
+        InputError: If all are damaged.
+    """
     names = ("last", "best") if which == "last" else ("best",)
-    paths = [path for name in names if (path := newest / CHECKPOINTS / f"{name}.ckpt").exists()]
+    paths = [path for name in names if (path := folder / CHECKPOINTS / f"{name}.ckpt").exists()]
     flaws: list[str] = []
     for path in sorted(paths, key=lambda path: -path.stat().st_mtime_ns):
         try:
@@ -210,9 +222,7 @@ def find(root: Path, which: str) -> Checkpoint:
             return checkpoint
     if flaws:
         raise InputError("; ".join(flaws))
-    raise InputError(
-        f"--ckpt_path {which}: the newest run, {newest}, ended before it saved a checkpoint; name one of another run"
-    )
+    return None
 
 
 def read(path: Path) -> Checkpoint:

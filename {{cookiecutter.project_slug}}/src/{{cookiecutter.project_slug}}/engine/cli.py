@@ -39,20 +39,24 @@ from .errors import InputError, make_folder
 from .health import Health
 from .known_options import DEFAULT_CONFIG
 from .last_checkpoint import LastCheckpoint
+from .launcher import cluster_plugins, find_launch
 from .loggers import log_config
 from .metrics import MetricsCSV
 from .optimizer import FusedOptimizer, KeepConfiguredOptimizer
 from .predictions import PredictionWriter
 from .progress import progress_bar
 from .provenance import RunRecord
-from .record import remove_if_unused
+from .record import read_record, remove_if_unused
 from .replay import Replay
 from .report_page import write_report
 from .resumed_logs import ResumedLogs
+from .shares import EvenShares
 from .stop import StopOnSignal
 from .weights import require_matching_weights
 
 NAMES_CHECKPOINT = re.compile(r"^[^#\n]*\bckpt_path\b[\"']?: *(?!null)\S", re.MULTILINE)  # in YAML or JSON
+AUTO = "auto"  # the value of --ckpt_path that resumes the run, or starts it
+LIMITS = ("max_epochs", "max_steps", "max_time")
 CHOSEN = "CHECKPOINT_OF_FIRST_PROCESS"  # tells the other processes what `last` was, before there was a newer run
 
 # jsonargparse writes defaults as YAML, which knows no enums; Lightning's Timer, for one, has one as a default.
@@ -151,6 +155,8 @@ class CLI(LightningCLI):
       command line comes from the checkpoint: the model, the data and, for `fit`, the optimizer. A run that is resumed
       also keeps the trainer of its config.yaml.
     - `--ckpt_path last` and `best` mean those of the newest run, in every subcommand.
+    - `fit --name big --ckpt_path auto` resumes the run, starts it, or does nothing where it is finished: a command for
+      launchers that restart.
     - `validate`, `test` and `predict` use the best checkpoint; stock uses an untrained model.
     - A checkpoint runs no code of its own; see `checkpoints.read`.
     - A config that replaces `trainer.callbacks` keeps the checkpoints, the report and the progress bar.
@@ -168,6 +174,7 @@ class CLI(LightningCLI):
         self.own_callbacks = callbacks
         self.checkpoint: checkpoints.Checkpoint | None = None
         self.resumes = False
+        self.is_auto = False  # `--ckpt_path auto`
         self.made: dict[str, Any] = {}  # the config of what was made, for the next checkpoint
         super().__init__(
             args=args,
@@ -228,13 +235,17 @@ class CLI(LightningCLI):
         self.root = Path(given.trainer.default_root_dir or runs.ROOT)
         if given.ckpt_path is None and subcommand == "predict":
             raise InputError("predictions need a trained model: drop --ckpt_path, or name a checkpoint")
+        self.is_auto = given.ckpt_path == AUTO
+        if self.is_auto and (subcommand != "fit" or not given.name):
+            raise InputError("--ckpt_path auto: only for `fit`, together with --name, the run to resume or to start")
         saved: dict[str, Any] = {}
         if given.ckpt_path is not None:
-            first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-            chosen = given.ckpt_path if first else os.environ.get(CHOSEN, given.ckpt_path)
-            self.checkpoint = checkpoints.find(self.root, chosen)
+            self.checkpoint = self._find_checkpoint(given.ckpt_path, given.name)
+        if self.checkpoint:
             os.environ[CHOSEN] = str(self.checkpoint.path)
-            self.resumes = subcommand == "fit" and (given.ckpt_path == "last" or self.checkpoint.path.stem == "last")
+            self.resumes = subcommand == "fit" and (
+                given.ckpt_path in ("last", AUTO) or self.checkpoint.path.stem == "last"
+            )
             saved = self.checkpoint.config
             if subcommand != "fit":  # which alone needs the optimizer
                 saved = {section: settings for section, settings in saved.items() if section in checkpoints.BASES}
@@ -250,10 +261,21 @@ class CLI(LightningCLI):
         config = ["--config", text] if saved or trainer_config else []
         with checkpoints.trusted_imports(saved):
             self.config = parser.parse_args([*argv[:position], *config, *argv[position:]])
-        if self.checkpoint:
-            self.config[subcommand].ckpt_path = str(self.checkpoint.path)
+        if self.is_auto or self.checkpoint:
+            self.config[subcommand].ckpt_path = str(self.checkpoint.path) if self.checkpoint else None
         if self.resumes:
             options.drop_repeated(self.config[subcommand].trainer)
+        if self.is_auto and run and _is_finished(self.root / run, trainer_config, self.config[subcommand].trainer):
+            rank_zero_info(f"{self.root / run} is finished; a larger --trainer.max_epochs would train it for longer")
+            sys.exit(0)
+
+    def _find_checkpoint(self, which: str, name: str | None) -> checkpoints.Checkpoint | None:
+        """Read the checkpoint that `--ckpt_path` means; None if `auto` finds none, so that the run starts."""
+        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
+        which = which if first else os.environ.get(CHOSEN, which)
+        if which == AUTO:
+            return checkpoints.find_in(self.root / str(name), "last")
+        return checkpoints.find(self.root, which)
 
     def _parse_ckpt_path(self) -> None:
         """Do nothing: `parse_arguments` has merged the checkpoint's config, below the command line."""
@@ -268,10 +290,10 @@ class CLI(LightningCLI):
         if self.checkpoint and self.subcommand == "fit":
             self.checkpoint.require_resumable(given.trainer.max_epochs)
         # Evaluation, and training that resumes the last checkpoint, stay in the run's folder.
-        continues_run = path and not given.name and (self.subcommand != "fit" or self.resumes)
+        continues_run = path and (self.is_auto or not given.name) and (self.subcommand != "fit" or self.resumes)
         run = runs.name_of(self.root, path) if path and continues_run else None
         make_folder(self.root, "--trainer.default_root_dir")
-        self.run_name = run or runs.claim_name(self.root, given.name)
+        self.run_name = run or runs.claim_name(self.root, given.name, again=self.is_auto)
         self.is_new = run is None
         if self.subcommand != "fit":
             self.save_config_callback = None  # config.yaml stays that of the training
@@ -300,7 +322,8 @@ class CLI(LightningCLI):
             replay,
             EpochLoss(),
             Health(replay),
-            StopOnSignal(self._get(self.config_init, "last_checkpoint").save),
+            EvenShares(),
+            StopOnSignal(self._get(self.config_init, "last_checkpoint")),
             FusedOptimizer(),
             KeepConfiguredOptimizer(),
             LearningCurves(),
@@ -319,10 +342,13 @@ class CLI(LightningCLI):
                 self.made[section] = optimizer
                 if training:
                     rank_zero_info(f"{section}: {optimizer['class_path']}, instead of the model's configure_optimizers")
+        plugins = _as_list(settings.plugins)
+        if launch := find_launch():
+            kwargs |= launch.settings(settings.num_nodes, settings.devices)
         trainer = super().instantiate_trainer(
             logger=[metrics, *loggers],
             callbacks=[*chosen, *always],
-            plugins=[DurableCheckpointIO(), *_as_list(settings.plugins)],
+            plugins=[DurableCheckpointIO(), *cluster_plugins(plugins), *plugins],
             **kwargs,
         )
         training_loop.install(trainer)
@@ -415,6 +441,12 @@ def _may_resume(argv: Sequence[str]) -> bool:
     configs = [str(DEFAULT_CONFIG), *(value for _, value in given)]  # paths, or the content itself
     texts = (Path(config).read_text("utf-8", "replace") if os.path.isfile(config) else config for config in configs)
     return any(map(NAMES_CHECKPOINT.search, texts))
+
+
+def _is_finished(folder: Path, before: Mapping[str, Any], now: Any) -> bool:
+    """Tell whether a run has ended as its config.yaml says, and is not asked to train for longer."""
+    limits = before.get("trainer", {})
+    return read_record(folder).get("status") == "finished" and all(limits.get(name) == now[name] for name in LIMITS)
 
 
 def _split_options(argv: Sequence[str], prefixes: tuple[str, ...]) -> tuple[list[str], list[tuple[str, str]]]:

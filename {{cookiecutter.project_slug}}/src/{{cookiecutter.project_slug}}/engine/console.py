@@ -29,6 +29,7 @@ EXPECTED_WARNINGS = (
     "Checkpoint directory .* exists and is not empty",  # a resumed run keeps its folder
     "The dirpath has changed from",  # `fit --ckpt_path best` starts a new run with its own best checkpoint
     "Be aware that when using `ckpt_path`, callbacks used to create",  # evaluation does not need the training callbacks
+    "Using `DistributedSampler` with the dataloaders",  # shares.py evaluates every row once
     ".*configure_optimizers` will be overridden by",  # said in plain words by the command line
 )
 

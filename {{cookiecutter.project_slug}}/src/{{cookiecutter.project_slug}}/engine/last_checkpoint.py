@@ -11,7 +11,7 @@ from .durable import require_space, sweep
 from .errors import InputError
 from .health import NotFinite
 from .runs import CHECKPOINTS, folder_of
-from .stop import AGREE_EVERY, Stopped
+from .stop import Stopped
 
 SHARE = 50  # saving takes at most one in this many seconds
 
@@ -47,7 +47,8 @@ class LastCheckpoint(Checkpoint):
 
     def on_step_boundary(self, trainer: Trainer) -> None:
         self._boundary = None if trainer.fit_loop._should_accumulate() else _batches(trainer)
-        if self._is_due(trainer):
+        enough = self.every_n_steps and trainer.global_step - self._saved_step >= self.every_n_steps
+        if self._can_save(trainer) and (enough or (trainer.world_size == 1 and self.is_due(trainer))):
             self.save(trainer)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -70,19 +71,14 @@ class LastCheckpoint(Checkpoint):
         self._duration = self._saved_at - began
         self._saved_step = trainer.global_step
 
-    def _is_due(self, trainer: Trainer) -> bool:
-        if self._path is None or trainer.global_step == self._saved_step or self._boundary is None:
+    def is_due(self, trainer: Trainer) -> bool:
+        """Tell whether so much time has passed that it should save; several processes agree on it in `stop.py`."""
+        if self.every_n_minutes is None or not self._can_save(trainer):
             return False
-        if self.every_n_steps and trainer.global_step - self._saved_step >= self.every_n_steps:
-            return True
-        if self.every_n_minutes is None:
-            return False
-        waited = time.monotonic() - self._saved_at > max(60 * self.every_n_minutes, SHARE * self._duration)
-        if trainer.world_size == 1:
-            return waited
-        if trainer.fit_loop.epoch_loop.batch_progress.current.ready % AGREE_EVERY:
-            return False
-        return trainer.strategy.reduce_boolean_decision(waited, all=False)
+        return time.monotonic() - self._saved_at > max(60 * self.every_n_minutes, SHARE * self._duration)
+
+    def _can_save(self, trainer: Trainer) -> bool:
+        return self._path is not None and self._boundary is not None and trainer.global_step != self._saved_step
 
 
 def _batches(trainer: Trainer) -> int:

@@ -4,12 +4,12 @@ import csv
 from collections.abc import Sequence
 from typing import Any
 
-import torch.distributed
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import BasePredictionWriter
 from torch import Tensor
 
 from .contract import DecodesPredictions
+from .processes import gather
 from .runs import folder_of
 
 
@@ -39,10 +39,7 @@ class PredictionWriter(BasePredictionWriter):
                 for row, line in zip(indices or range(start, start + len(lines)), lines, strict=True):
                     found[loader, process, row] = line
                 start += len(lines)
-        if trainer.world_size > 1:
-            shares: list[Any] = [None] * trainer.world_size
-            torch.distributed.all_gather_object(shares, found)
-            found = {key: line for share in shares for key, line in share.items()}
+        found = {key: line for share in gather(trainer, found) for key, line in share.items()}
         # With a single dataloader and known positions, `row` is the position; otherwise rows are counted.
         counted = {key: key[2] + 1 for key in found} if len(loaders) == 1 and not any(key[1] for key in found) else {}
         rows = [{"row": counted.get(key, n), **found[key]} for n, key in enumerate(sorted(found), start=1)]

@@ -12,6 +12,7 @@ generator that they keep to themselves is not, except a sampler's or a DataLoade
 from __future__ import annotations
 
 import copy
+import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count, islice
@@ -20,6 +21,7 @@ from typing import Any, NamedTuple
 import torch
 from lightning.fabric.utilities.data import sized_len
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.utilities.rank_zero import rank_zero_info
 from torch import Tensor
 from torch.utils.data import (
     BatchSampler,
@@ -40,6 +42,7 @@ from torch.utils.data.distributed import DistributedSampler
 from . import epoch_metrics, hardware, workers
 from .contract import NamesRows, NeverRandom
 from .errors import InputError, listed
+from .processes import gather
 from .random_state import random_state, seed_anew, seed_of, seeded, set_random_state
 
 REPLAY = "replay"  # where a checkpoint keeps, for every process, what this module needs
@@ -76,6 +79,7 @@ class Replay(Callback):
         if stage != "fit":
             return
         self.trainer = trainer
+        _require_same_checkpoint(trainer)
         self.seed = trainer.strategy.broadcast(torch.initial_seed())
         self._at_boundary = [
             act
@@ -102,14 +106,11 @@ class Replay(Callback):
             "seed": self.seed,
             "position": tuple(self.position()),
             "random": random_state(),
+            "accumulated": trainer.accumulate_grad_batches,
             "logged_steps": _logged_steps(trainer),
             "metrics": epoch_metrics.collect(trainer),
         }
-        everyone: list[Any] = [own]
-        if trainer.world_size > 1:
-            everyone = [None] * trainer.world_size
-            torch.distributed.all_gather_object(everyone, own)
-        checkpoint[REPLAY] = everyone
+        checkpoint[REPLAY] = gather(trainer, own)
 
     def on_load_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         everyone = checkpoint.get(REPLAY, [])
@@ -118,6 +119,7 @@ class Replay(Callback):
             self.resumed = Position(*everyone[0]["position"])
             # Random numbers belong to a process: with another number of them, they start anew.
             self._saved = everyone[trainer.global_rank] if len(everyone) == trainer.world_size else None
+            _compare_batch(trainer, len(everyone), everyone[0].get("accumulated", trainer.accumulate_grad_batches))
             if self._saved is not None:
                 epoch_metrics.restore_losses(trainer, self._saved["metrics"])
 
@@ -479,3 +481,29 @@ def _logged_steps(trainer: Trainer) -> int:
     batches: Any = loop.batch_progress.current
     unfinished = trainer.validating or batches.processed > batches.completed
     return loop._batches_that_stepped + int(unfinished and not loop._should_accumulate())
+
+
+def _require_same_checkpoint(trainer: Trainer) -> None:
+    """Check that all processes resume from the same checkpoint, or none does.
+
+    Raises:
+        InputError: If the machines do not see the same files.
+    """
+    path = trainer.ckpt_path
+    found = gather(trainer, f"a checkpoint of {os.path.getsize(path)} bytes" if path else "no checkpoint")
+    if len(set(found)) > 1:
+        places = " and ".join(dict.fromkeys(found))
+        raise InputError(f"the processes resume from {places}: keep the runs in a folder that all machines share")
+
+
+def _compare_batch(trainer: Trainer, processes: int, accumulated: int) -> None:
+    """Say so if an optimizer step takes more or fewer rows than before the resume."""
+    before, now = processes * accumulated, trainer.world_size * trainer.accumulate_grad_batches
+    if before == now:
+        return
+    batches, rest = divmod(before, trainer.world_size)
+    keeps = "choose another batch size" if rest else f"--trainer.accumulate_grad_batches {batches} would keep them"
+    rank_zero_info(
+        f"resumed on {trainer.world_size} instead of {processes} processes: "
+        f"an optimizer step takes {now} instead of {before} batches; {keeps}"
+    )

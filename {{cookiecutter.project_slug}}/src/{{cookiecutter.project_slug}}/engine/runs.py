@@ -27,10 +27,15 @@ CHECKPOINTS = "checkpoints"
 TRAINER_SECTIONS = ("seed_everything", "trainer", "best_checkpoint", "last_checkpoint")
 
 
-def claim_name(root: Path, wanted: str | None) -> str:
+def claim_name(root: Path, wanted: str | None, again: bool = False) -> str:
     """Name a run as wanted, or after the current time, and make its folder; append a number where the name is taken.
 
     Only the first process makes the folder; the others write nothing into it.
+
+    Args:
+        root: Folder of the runs.
+        wanted: Its name.
+        again: Whether to take a folder that is there, of an attempt that was killed before its first checkpoint.
 
     Raises:
         InputError: If the name is not that of a folder.
@@ -39,6 +44,11 @@ def claim_name(root: Path, wanted: str | None) -> str:
     if Path(base).name != base or base == "..":
         raise InputError(f"--name {base}: must be the name of a folder, without separators")
     name, count = base, 1
+    if again and (root / name).is_dir():
+        if rank_zero_only.rank == 0:  # type: ignore[attr-defined]
+            for log in (*(root / name).glob("metrics.csv"), *(root / name).glob("events.out.tfevents.*")):
+                log.unlink()  # since its steps are taken again
+        return name
     while rank_zero_only.rank == 0:  # type: ignore[attr-defined]
         try:
             (root / name).mkdir()

@@ -1,18 +1,28 @@
 """Signals: finish the step, save, and exit as a shell expects it."""
 
+from __future__ import annotations
+
 import multiprocessing
 import os
 import signal
 import threading
-from collections.abc import Callable
+import time
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
-AGREE_EVERY = 10  # batches between two questions to the other processes
+from .processes import gather_tensor
+
+if TYPE_CHECKING:
+    from .last_checkpoint import LastCheckpoint
+
+# Ctrl-C, the end of a container or of a preempted job, and Slurm's warning before the time limit, which Windows lacks
+SIGNALS = (signal.SIGINT, signal.SIGTERM, *([signal.SIGUSR1] if hasattr(signal, "SIGUSR1") else []))
+SECONDS = 1.0  # between two agreements of several processes
+MOST_BATCHES = 100  # between them, since batches may become slower
 
 
 class Stopped(SystemExit):
@@ -20,46 +30,77 @@ class Stopped(SystemExit):
 
 
 class StopOnSignal(Callback):
-    """End the training at the next step boundary after SIGINT or SIGTERM, on all processes at the same step.
+    """End the training at the next step boundary after a signal, on all processes at the same step.
 
-    Lightning's own handlers call collectives inside of signal handlers, which can deadlock. A second signal ends
-    the process at once.
+    Lightning's own handlers call collectives inside of signal handlers, which can deadlock. Several processes agree
+    about once a second whether one of them has got a signal, and whether last.ckpt is due. A second signal ends the
+    process at once, and so does the first one outside of training.
 
     Args:
-        save: What to do before.
+        last: Saves last.ckpt.
     """
 
-    def __init__(self, save: Callable[[Trainer], None]) -> None:
-        self.save = save
+    def __init__(self, last: LastCheckpoint) -> None:
+        self.last = last
         self.signum = 0
+        self.trains = False
+        self._agreed_at = 0.0
+        self._agreed = self._next = 0  # batches at the last and the next agreement
+
+    def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._take_signals(trainer)
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        # Here, since Lightning has installed its own by now; it restores the ones before when the run ends.
-        self.trainer = trainer
-        if threading.current_thread() is threading.main_thread():
-            for signum in SIGNALS:
-                signal.signal(signum, self._handle)
+        self._take_signals(trainer)
+        self.trains = True
+        self._agreed = self._next = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        self._agreed_at = time.monotonic()
+
+    on_validation_start = on_test_start = on_predict_start = on_sanity_check_start
+
+    def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.trains = False
 
     def on_step_boundary(self, trainer: Trainer) -> None:
         if trainer.fit_loop._should_accumulate():
             return  # gradients are in no checkpoint
         signum = self.signum
         if trainer.world_size > 1:
-            if trainer.fit_loop.epoch_loop.batch_progress.current.ready % AGREE_EVERY:
+            if trainer.fit_loop.epoch_loop.batch_progress.total.ready < self._next:
                 return
-            if not trainer.strategy.reduce_boolean_decision(bool(signum), all=False):
-                return
-            signum = max(trainer.strategy.broadcast(signum), signum) or signal.SIGTERM
+            signum, saves = self._agree(trainer)
+            if saves and not signum:
+                self.last.save(trainer)
         if signum:
-            self.save(trainer)
+            self.last.save(trainer)
             # Lightning kills the first process if one that it has started exits with an error.
             environment = getattr(trainer.strategy, "cluster_environment", None)
             started = isinstance(environment, LightningEnvironment) and trainer.global_rank > 0
             raise Stopped(0 if started else 128 + signum)
 
+    def _agree(self, trainer: Trainer) -> tuple[int, bool]:
+        """Return the signal that any process has got, or 0, and whether last.ckpt is due."""
+        done = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+        now = time.monotonic()
+        pace = (now - self._agreed_at) / max(1, done - self._agreed)  # seconds per batch
+        own = torch.tensor([self.signum, self.last.is_due(trainer), pace], device=trainer.strategy.root_device)
+        signum, saves, pace = gather_tensor(trainer, own).amax(dim=0).tolist()
+        self._agreed, self._agreed_at = done, now
+        self._next = done + max(1, min(MOST_BATCHES, int(SECONDS / max(pace, 1e-6))))
+        return int(signum), bool(saves)
+
+    def _take_signals(self, trainer: Trainer) -> None:
+        # Once Lightning has installed its own handlers; it restores the ones before when the run ends.
+        self.trainer = trainer
+        if threading.current_thread() is threading.main_thread():
+            for signum in SIGNALS:
+                signal.signal(signum, self._handle)
+
     def _handle(self, signum: int, frame: FrameType | None) -> None:
         if self.signum:
             _leave(self.trainer, signum)
+        if not self.trains:
+            raise Stopped(128 + signum)
         self.signum = signum
         if self.trainer.is_global_zero:
             name = signal.Signals(signum).name

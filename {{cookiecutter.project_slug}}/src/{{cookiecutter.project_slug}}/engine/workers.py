@@ -11,6 +11,8 @@ import torch
 from lightning.fabric.utilities.seed import pl_worker_init_function
 from torch.utils.data import get_worker_info
 
+from .stop import SIGNALS
+
 
 class Loading:
     """What each worker is loading, in memory that it shares with the training process.
@@ -55,8 +57,8 @@ def report_death_to_loader() -> None:
 
 def start(start_more: Callable[[int], None] | None, worker: int) -> None:
     """Leave signals to the training process, which ends its workers, and end with it if it is killed."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    for signum in SIGNALS:
+        signal.signal(signum, signal.SIG_IGN)
     threading.Thread(target=_end_with_parent, daemon=True).start()
     if start_more is None:
         pl_worker_init_function(worker, int(os.environ.get("LOCAL_RANK", 0)))

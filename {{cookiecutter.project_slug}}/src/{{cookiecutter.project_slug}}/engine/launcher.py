@@ -1,0 +1,87 @@
+"""What a launcher has decided: how many machines, and how many processes on each.
+
+Lightning takes the rank of a process from the launcher, but the number of machines and processes from
+`--trainer.num_nodes` and `--trainer.devices`, and refuses to start if they differ. Here the launcher decides, so that
+one command and one config run on any number of machines, also if it changes between two restarts.
+"""
+
+import os
+from typing import Any, NamedTuple
+
+from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+
+from .errors import InputError
+
+FOLLOWS = (1, "1", "auto", -1, "-1", None)  # values of an option that leave a number to the launcher
+
+
+class Launch(NamedTuple):
+    """How many processes a launcher has started.
+
+    Attributes:
+        by: Its name.
+        nodes: Number of machines.
+        processes: Number of processes on each machine.
+    """
+
+    by: str
+    nodes: int
+    processes: int
+
+    def settings(self, num_nodes: Any, devices: Any) -> dict[str, int]:
+        """Return the arguments `num_nodes` and `devices` for the Trainer.
+
+        Args:
+            num_nodes: As configured.
+            devices: As configured: a number, a list of devices, or "auto".
+
+        Raises:
+            InputError: If they contradict the launcher.
+        """
+        if isinstance(devices, (list, tuple)) or (isinstance(devices, str) and "," in devices):
+            raise InputError(
+                f"--trainer.devices {devices}: {self.by} has started a process for each device; drop the option, and "
+                "choose GPUs with CUDA_VISIBLE_DEVICES"
+            )
+        for option, given, started in (("num_nodes", num_nodes, self.nodes), ("devices", devices, self.processes)):
+            if given not in FOLLOWS and int(given) != started:
+                what = "machines" if option == "num_nodes" else "processes on each machine"
+                raise InputError(
+                    f"--trainer.{option} {given}: {self.by} has started {started} {what}; drop the option, or start "
+                    f"{given} of them"
+                )
+        return {"num_nodes": self.nodes, "devices": self.processes}
+
+
+def find_launch() -> Launch | None:
+    """Return what torchrun or Slurm's srun has started; None if this process was started by hand.
+
+    Raises:
+        InputError: If the tasks of a Slurm job are not spread evenly over its machines.
+    """
+    environment = os.environ
+    if TorchElasticEnvironment.detect():
+        return Launch(
+            "torchrun", int(environment.get("GROUP_WORLD_SIZE", "1")), int(environment.get("LOCAL_WORLD_SIZE", "1"))
+        )
+    if not SLURMEnvironment.detect():
+        return None
+    tasks, nodes = int(environment["SLURM_NTASKS"]), int(environment.get("SLURM_NNODES", "1"))
+    if tasks % nodes:
+        raise InputError(
+            f"Slurm has started {tasks} tasks on {nodes} machines, but each needs as many: use --ntasks-per-node"
+        )
+    return Launch("Slurm", nodes, tasks // nodes)
+
+
+def cluster_plugins(plugins: list[Any]) -> list[Any]:
+    """Return the plugins a launcher needs besides those of the config.
+
+    Under Slurm, it is Lightning's own without its handlers of signals, which talk to the other processes wherever the
+    training happens to be and can deadlock; `stop.py` does that at a step boundary, and the batch script requeues.
+    """
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+        return []
+    if any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+        return []
+    return [SLURMEnvironment(auto_requeue=False)]

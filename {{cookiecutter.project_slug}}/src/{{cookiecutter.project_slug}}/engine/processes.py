@@ -1,0 +1,47 @@
+"""What processes of a run tell each other, on any strategy."""
+
+import io
+from typing import Any
+
+import torch
+from lightning.pytorch import Trainer
+from torch import Tensor
+
+
+def gather(trainer: Trainer, value: Any) -> list[Any]:
+    """Return the value of every process, by rank. All processes must call it.
+
+    Args:
+        trainer: Its strategy connects the processes.
+        value: A plain value, or tensors in lists and dicts.
+    """
+    if trainer.world_size == 1:
+        return [value]
+    if torch.distributed.is_initialized():
+        values: list[Any] = [None] * trainer.world_size
+        torch.distributed.all_gather_object(values, value)
+        return values
+    # XLA has no process group: send bytes as tensors of one length.
+    buffer = io.BytesIO()
+    torch.save(value, buffer)
+    device = trainer.strategy.root_device
+    content = torch.frombuffer(bytearray(buffer.getvalue()), dtype=torch.uint8).to(device)
+    sizes = gather_tensor(trainer, torch.tensor([len(content)], device=device)).flatten().tolist()
+    padded = torch.zeros(max(sizes), dtype=torch.uint8, device=device)
+    padded[: len(content)] = content
+    rows = gather_tensor(trainer, padded).cpu().numpy()
+    return [torch.load(io.BytesIO(row[:size].tobytes())) for row, size in zip(rows, sizes, strict=True)]
+
+
+def gather_tensor(trainer: Trainer, value: Tensor) -> Tensor:
+    """Return the tensors of all processes, stacked by rank. All processes must call it.
+
+    Args:
+        trainer: Its strategy connects the processes.
+        value: On the strategy's device, of one shape in all processes.
+    """
+    if torch.distributed.is_initialized():
+        values = [torch.empty_like(value) for _ in range(trainer.world_size)]
+        torch.distributed.all_gather(values, value)
+        return torch.stack(values)
+    return trainer.strategy.all_gather(value).reshape(trainer.world_size, *value.shape)

@@ -1,12 +1,15 @@
 """The overlays in configs/callbacks/, each beside the callbacks of every run."""
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
-from conftest import QUICK, read_checkpoint, read_column
+from conftest import QUICK, error_line, read_checkpoint, read_column
+from lightning.pytorch import LightningModule, Trainer
 from torch import nn
 
+from {{ cookiecutter.project_slug }}.engine.callbacks import ActivationCheckpointing
 from {{ cookiecutter.project_slug }}.module import LitModel
 from {{ cookiecutter.project_slug }}.train import main
 
@@ -55,6 +58,68 @@ def test_compiled_model_learns_the_same(trained: Path, monkeypatch: pytest.Monke
     assert plain.keys() == compiled.keys()
     for key, value in plain.items():
         torch.testing.assert_close(compiled[key], value)
+
+
+class Deep(LightningModule):
+    """A model with layers that are worth computing again."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(
+            nn.Sequential(nn.Linear(8, 64), nn.ReLU(), nn.Dropout(0.5), nn.Linear(64, 8)) for _ in range(3)
+        )
+
+    def training_step(self, batch: torch.Tensor, batch_idx: int) -> torch.Tensor:
+        for layer in self.layers:
+            batch = batch + layer(batch)
+        return batch.square().mean()
+
+
+def _kept_and_gradients(*callbacks: ActivationCheckpointing) -> tuple[int, dict[str, torch.Tensor]]:
+    """Return the number of values that a step keeps for its backward pass, and its gradients."""
+    torch.manual_seed(0)
+    model, kept = Deep(), 0
+    for callback in callbacks:
+        callback.setup(Trainer(accelerator="cpu", logger=False), model, "fit")
+
+    def pack(value: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += value.numel()
+        return value
+
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda value: value):
+        loss = model.training_step(torch.randn(16, 8), 0)
+    loss.backward()
+    names = (name.replace("_checkpoint_wrapped_module.", "") for name, _ in model.named_parameters())
+    found = zip(names, model.parameters(), strict=True)
+    return kept, {name: value.grad for name, value in found if value.grad is not None}
+
+
+@pytest.mark.parametrize("layers", [None, ["layers.0", "layers.1", "layers.2"]])
+def test_activation_checkpointing_keeps_less_and_changes_no_gradient(layers: list[str] | None) -> None:
+    kept, gradients = _kept_and_gradients()
+    kept_now, gradients_now = _kept_and_gradients(ActivationCheckpointing(layers))
+    assert kept_now < kept / 3
+    assert gradients.keys() == gradients_now.keys()
+    assert all(torch.equal(gradients_now[name], gradients[name]) for name in gradients)
+
+
+def test_activation_checkpointing_trains_and_names_layers_it_does_not_find(
+    workdir: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _fit("first", "activation_checkpointing", "--trainer.callbacks.layers", "[criterion]")
+    main(["test", *QUICK])  # by the same names of parameters
+    overlay = ["--config", "configs/callbacks/activation_checkpointing.yaml"]
+    line = error_line(["fit", *QUICK, *overlay, "--trainer.callbacks.layers", "[nowhere]"], capsys)
+    assert line.startswith("error: ActivationCheckpointing: no layer nowhere; the model has ")
+
+
+def test_profile_is_a_trace_and_a_table(workdir: Path) -> None:
+    main(["fit", "--name", "first", "--config", "configs/debug/profile.yaml", *QUICK, "--trainer.callbacks.steps", "2"])
+    trace = json.loads(Path("runs/first/trace-0.json").read_text())
+    steps = {event["name"] for event in trace["traceEvents"] if event["name"].startswith("ProfilerStep")}
+    assert steps == {"ProfilerStep#3", "ProfilerStep#4"}
+    assert "Optimizer.step" in Path("runs/first/profile-0.txt").read_text()
 
 
 def test_throughput_is_logged(workdir: Path) -> None:

@@ -271,8 +271,8 @@ class CLI(LightningCLI):
 
     def _find_checkpoint(self, which: str, name: str | None) -> checkpoints.Checkpoint | None:
         """Read the checkpoint that `--ckpt_path` means; None if `auto` finds none, so that the run starts."""
-        first = rank_zero_only.rank == 0  # type: ignore[attr-defined]
-        which = which if first else os.environ.get(CHOSEN, which)
+        if rank_zero_only.rank and find_launch() is None:  # type: ignore[attr-defined]
+            which = os.environ.get(CHOSEN, which)  # Lightning has started this process
         if which == AUTO:
             return checkpoints.find_in(self.root / str(name), "last")
         return checkpoints.find(self.root, which)

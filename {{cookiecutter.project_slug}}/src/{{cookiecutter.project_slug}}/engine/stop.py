@@ -33,8 +33,8 @@ class StopOnSignal(Callback):
     """End the training at the next step boundary after a signal, on all processes at the same step.
 
     Lightning's own handlers call collectives inside of signal handlers, which can deadlock. Several processes agree
-    about once a second whether one of them has got a signal, and whether last.ckpt is due. A second signal ends the
-    process at once, and so does the first one outside of training.
+    about once a second, and between two epochs, whether one of them has got a signal, and whether last.ckpt is due. A
+    second signal ends the process at once, and so does the first one outside of training.
 
     Args:
         last: Saves last.ckpt.
@@ -46,6 +46,7 @@ class StopOnSignal(Callback):
         self.trains = False
         self._agreed_at = 0.0
         self._agreed = self._next = 0  # batches at the last and the next agreement
+        self._epoch = 0  # of the last one
 
     def on_sanity_check_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self._take_signals(trainer)
@@ -66,9 +67,10 @@ class StopOnSignal(Callback):
             return  # gradients are in no checkpoint
         signum = self.signum
         if trainer.world_size > 1:
-            if trainer.fit_loop.epoch_loop.batch_progress.total.ready < self._next:
+            done = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+            if done < self._next and trainer.current_epoch == self._epoch:
                 return
-            signum, saves = self._agree(trainer)
+            signum, saves = self._agree(trainer, done)
             if saves and not signum:
                 self.last.save(trainer)
         if signum:
@@ -78,14 +80,18 @@ class StopOnSignal(Callback):
             started = isinstance(environment, LightningEnvironment) and trainer.global_rank > 0
             raise Stopped(0 if started else 128 + signum)
 
-    def _agree(self, trainer: Trainer) -> tuple[int, bool]:
-        """Return the signal that any process has got, or 0, and whether last.ckpt is due."""
-        done = trainer.fit_loop.epoch_loop.batch_progress.total.ready
+    def _agree(self, trainer: Trainer, done: int) -> tuple[int, bool]:
+        """Return the signal that any process has got, or 0, and whether last.ckpt is due.
+
+        Args:
+            trainer: Of the run.
+            done: Number of batches that were begun.
+        """
         now = time.monotonic()
         pace = (now - self._agreed_at) / max(1, done - self._agreed)  # seconds per batch
         own = torch.tensor([self.signum, self.last.is_due(trainer), pace], device=trainer.strategy.root_device)
         signum, saves, pace = gather_tensor(trainer, own).amax(dim=0).tolist()
-        self._agreed, self._agreed_at = done, now
+        self._agreed, self._agreed_at, self._epoch = done, now, trainer.current_epoch
         self._next = done + max(1, min(MOST_BATCHES, int(SECONDS / max(pace, 1e-6))))
         return int(signum), bool(saves)
 

@@ -45,10 +45,10 @@ class Launch(NamedTuple):
             )
         for option, given, started in (("num_nodes", num_nodes, self.nodes), ("devices", devices, self.processes)):
             if given not in FOLLOWS and int(given) != started:
-                what = "machines" if option == "num_nodes" else "processes on each machine"
+                what = "machines: {}" if option == "num_nodes" else "processes on each machine: {}"
                 raise InputError(
-                    f"--trainer.{option} {given}: {self.by} has started {started} {what}; drop the option, or start "
-                    f"{given} of them"
+                    f"--trainer.{option} {given} contradicts {self.by}, which has started {what.format(started)}; "
+                    "drop the option"
                 )
         return {"num_nodes": self.nodes, "devices": self.processes}
 

@@ -76,7 +76,7 @@ def any_project(request: pytest.FixtureRequest, rendered: Path, tmp_path: Path) 
     if request.param == "from_scratch":
         project = shutil.copytree(rendered / "regression" / "seed", tmp_path / "project")
         _add_own(project)
-        _search(project, OWN_SPACE)
+        _search(project, OWN_SPACE, pruner="median")
         return AnyProject(project, project / "src/seed/own_model.py", [*OWN, *QUICK])
     project = shutil.copytree(rendered / request.param / "seed", tmp_path / "project")
     small = ["--config", "configs/smoke.yaml", "--trainer.val_check_interval", "1.0"]

@@ -114,6 +114,12 @@ SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
         *(f"src/seed/data/{name}.py" for name in ("documents", "text")),
         "src/seed/network.py",
     },
+    ("cluster", "kubernetes"): {
+        "docs/kubernetes.md",
+        *(f"kubernetes/{name}" for name in ("Dockerfile", "Dockerfile.dockerignore", "jobset.yaml", "pvc.yaml")),
+        *(f"kubernetes/{name}.yaml" for name in ("runtime", "sweep", "trainjob")),
+    },
+    ("cluster", "skypilot"): {"docs/skypilot.md", "sky.yaml"},
     ("walkthrough", True): {
         "tests/test_walkthrough.py",
         "walkthrough/README.md",

@@ -131,7 +131,10 @@ def test_steps_of_the_dockerfile_make_an_environment_that_trains(project: Path, 
     subprocess.run([sys.executable, "-m", "venv", tmp_path / "venv"], check=True)
     [packages] = (tmp_path / "venv").glob("lib/python3*/site-packages")
     (packages / "running.pth").write_text(sysconfig.get_paths()["purelib"])
-    environment = os.environ | {"PATH": f"{tmp_path / 'venv/bin'}{os.pathsep}{os.environ['PATH']}", "OMP_NUM_THREADS": "1"}
+    environment = os.environ | {
+        "PATH": f"{tmp_path / 'venv/bin'}{os.pathsep}{os.environ['PATH']}",
+        "OMP_NUM_THREADS": "1",
+    }
     environment.pop("PYTHONPATH", None)
     text = (project / "kubernetes/Dockerfile").read_text()
     command: list[str] = []

@@ -1,7 +1,6 @@
 """SkyPilot: the task is valid, and its commands train on one node and on two, and resume after a kill."""
 
 import os
-import signal
 import subprocess
 import sys
 import sysconfig
@@ -61,45 +60,24 @@ def node(task: tuple[Path, Path, dict[str, Any]], rank: int, addresses: list[str
     return os.environ | content["envs"] | own | {"RUNS": str(project / "runs"), "RUN_NAME": name}
 
 
-def test_one_node_that_is_killed_resumes(task: tuple[Path, Path, dict[str, Any]]) -> None:
-    project, _, content = task
-    runs.fit_here(project, "alone", processes=1)
-    log = project / "one.log"
-
-    def start() -> subprocess.Popen[bytes]:
-        environment = node(task, 0, ["127.0.0.1"], "one")
-        with log.open("a") as output:
-            command = ["bash", "-c", content["run"]]
-            return subprocess.Popen(
-                command, cwd=project, env=environment, stdout=output, stderr=output, start_new_session=True
-            )
-
-    process = start()
-    wait_for(lambda: steps(project, "one") >= 4, log)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert start().wait(timeout=300) == 0, log.read_text()
-    runs.require_equal(project, "one", "alone")
-    assert start().wait(timeout=300) == 0  # it is finished
-    runs.require_equal(project, "one", "alone")
-
-
 @needs_namespaces
-def test_two_nodes_that_are_lost_resume(task: tuple[Path, Path, dict[str, Any]]) -> None:
+@pytest.mark.parametrize("count", [1, 2])
+def test_nodes_that_are_lost_are_replaced_and_resume(task: tuple[Path, Path, dict[str, Any]], count: int) -> None:
     project, _, content = task
-    runs.fit_here(project, "here")
-    log = project / "two.log"
-    for loses in (True, False):
-        with machines(2) as nodes:
+    name, here = f"nodes-{count}", f"here-{count}"
+    runs.fit_here(project, here, processes=count)
+    log = project / f"{name}.log"
+    for attempt in ("loses its nodes", "finishes", "is finished"):
+        with machines(count) as nodes:
             addresses = [each.address for each in nodes]
             processes = [
-                each.start(["bash", "-c", content["run"]], project, node(task, rank, addresses, "two"), log)
+                each.start(["bash", "-c", content["run"]], project, node(task, rank, addresses, name), log)
                 for rank, each in enumerate(nodes)
             ]
-            if loses:
-                wait_for(lambda: steps(project, "two") >= 4, log)
+            if attempt == "loses its nodes":
+                wait_for(lambda: steps(project, name) >= 4, log)
             else:
-                assert [process.wait(timeout=300) for process in processes] == [0, 0], log.read_text()
-    runs.require_equal(project, "two", "here")
-    assert len(runs.record(project, "two")["sessions"]) == 2
-    print("norm", runs.norm(project, "two"))
+                assert [process.wait(timeout=300) for process in processes] == [0] * count, log.read_text()
+                runs.require_equal(project, name, here)
+    assert len(runs.record(project, name)["sessions"]) == 2
+    print(count, "nodes: norm", runs.norm(project, name))

@@ -4,22 +4,19 @@
     python -m {{ cookiecutter.project_slug }}.doctor --plan 8 64 1024
 
 All other options are those of `fit`. It trains for a few steps and measures for a few seconds; nothing is left behind.
-The exit status is 0 if a run can train here, and 1 if something makes that impossible.
+The exit status is 0 if a run can train here, and 1 if something makes that impossible. Under a launcher, one process of
+each machine prints.
 """
 
 import os
 import signal
 import sys
 from argparse import Namespace
-from collections.abc import Sequence
-from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 from ..engine.commands import CommandParser, errors_in_one_line
 from ..engine.errors import InputError
-
-GB = 10**9
+from ..engine.startup import quick_imports
 
 
 def main(args: list[str] | None = None) -> None:
@@ -39,7 +36,7 @@ def main(args: list[str] | None = None) -> None:
         type=int,
         nargs="+",
         metavar="N",
-        help="Also compute what training takes on N devices: memory and communication by strategy, checkpoints, epochs.",
+        help="Compute what training takes on N devices: memory and communication, checkpoints, epochs.",
     )
     about = "Memory of a device in GB (default: that of the GPU here, or 80)."
     parser.add_argument("--plan.memory", type=float, metavar="GB", help=about)
@@ -51,7 +48,13 @@ def main(args: list[str] | None = None) -> None:
     try:
         with errors_in_one_line():
             _require_valid(given)
-            sys.exit(_examine(given, options))
+            if not _is_first_here():
+                return
+            with quick_imports():  # of PyTorch and Lightning, some seconds
+                from .examine import examine
+            settings = vars(given)
+            assumed = [settings[f"plan.{name}"] for name in ("memory", "failure_days", "write_speed")]
+            sys.exit(examine(options, given.json, given.plan or [], assumed))
     except KeyboardInterrupt:
         sys.exit(128 + signal.SIGINT)
 
@@ -71,54 +74,9 @@ def _require_valid(given: Namespace) -> None:
             raise InputError(f"--{name}: has no effect without --plan 8 64, the numbers of devices")
 
 
-def _examine(given: Namespace, options: Sequence[str]) -> int:
-    """Print what was found, and return the exit status."""
-    from ..engine.startup import quick_imports
-
-    with quick_imports():  # of PyTorch and Lightning, some seconds
-        from ..engine import console
-        from ..engine.comparison import table_console
-        from . import loading, machine, plan
-        from .findings import Finding, as_json, print_findings
-        from .launcher import check_launcher
-        from .project import parse, try_steps
-
-    console.set_up()
-    project, failure = parse(options)  # first, since a misspelled option ends it
-    cores, memory = machine.read_cores(), machine.read_memory()
-    findings = [*machine.versions(), *machine.devices(cores, memory)]
-    findings += check_launcher(os.environ, cores.usable, machine.torch.cuda.device_count())
-    findings += machine.limits()
-    measured, tables, lines, content = None, [], [], None
-    with table_console().status("measuring for a few seconds") if not given.json else nullcontext():
-        if failure:
-            findings.append(failure)
-        if project:
-            settings = project.settings
-            accelerator = machine.accelerator(str(settings["accelerator"]), str(settings["precision"]))
-            findings += [accelerator, machine.precisions(str(settings["precision"]))]
-            here = machine.overlay() if accelerator.fatal else str(settings["accelerator"])
-            measured, failure = try_steps(project, here)
-            findings += [failure] if failure else []
-        if project and measured:
-            findings += plan.summary(measured, memory.available)
-            findings += loading.check_loading(measured, cores)
-            findings.append(machine.disk(Path(project.root), measured.sizes.checkpoint))
-        if project and measured and given.plan:
-            settings = vars(given)
-            numbers = [settings[f"plan.{name}"] for name in ("memory", "failure_days", "write_speed")]
-            assumed = plan.assume(Path(project.root), *numbers)
-            tables = plan.tables(measured, given.plan, assumed)
-            lines = plan.notes(measured, assumed)
-            content = plan.as_plain(measured, given.plan, assumed)
-    if given.json:
-        print(as_json(findings, content))
-    else:
-        print_findings(findings, tables, lines)
-    fatal = [finding for finding in findings if finding.fatal]
-    for finding in fatal:
-        print(f"error: {finding.what}: {finding.found}; {finding.do}", file=sys.stderr)
-    return 1 if fatal else 0
+def _is_first_here() -> bool:
+    """Tell whether this is the first process that a launcher has started on this machine."""
+    return all(os.environ.get(name, "0") == "0" for name in ("LOCAL_RANK", "SLURM_LOCALID"))
 
 
 if __name__ == "__main__":

@@ -6,7 +6,10 @@ import socket
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
+from ..engine.errors import InputError
+from ..engine.launcher import find_launch
 from .findings import Finding
 
 # The variables whose values are shown; no others, since they may hold secrets.
@@ -61,6 +64,23 @@ def check_launcher(environ: Mapping[str, str], cores: int, gpus: int, resolve: R
     return [*findings, *_threads(environ, cores), *_gpus(environ, gpus)]
 
 
+def check_agreement(num_nodes: Any, devices: Any) -> Iterator[Finding]:
+    """Compare the config with the number of machines and processes that a launcher has started.
+
+    Args:
+        num_nodes: `trainer.num_nodes`.
+        devices: `trainer.devices`.
+    """
+    try:
+        if launch := find_launch():
+            launch.settings(num_nodes, devices)
+            yield Finding("processes", f"{launch.by}: {launch.nodes} x {launch.processes}, machines x processes")
+    except InputError as error:
+        yield Finding("processes", "the config contradicts the launcher", str(error), fatal=True)
+    except ValueError as error:  # a variable is no number
+        yield Finding("processes", "the launcher's variables cannot be read", str(error), fatal=True)
+
+
 @contextmanager
 def no_launcher() -> Iterator[None]:
     """Hide the launchers' variables, so that a step on one device waits for nobody."""
@@ -95,7 +115,7 @@ def _number(environ: Mapping[str, str], name: str) -> int | None:
 def _torchrun(environ: Mapping[str, str]) -> Iterator[Finding]:
     names = ("RANK", "WORLD_SIZE", "LOCAL_RANK", "LOCAL_WORLD_SIZE", "MASTER_PORT")
     for name in names:
-        if name in environ and _number(environ, name) is None:
+        if environ.get(name) and _number(environ, name) is None:
             yield Finding(name, f"{environ[name]!r} is no number", f"unset {name}, or {TORCHRUN}", fatal=True)
     rank, world = _number(environ, "RANK"), _number(environ, "WORLD_SIZE")
     if rank is not None and "WORLD_SIZE" not in environ:

@@ -129,6 +129,11 @@ def devices(cores: Cores, memory: Memory) -> Iterator[Finding]:
         yield Finding("GPU", "there is a driver, but PyTorch sees no GPU", do if not torch.version.cuda else "")
 
 
+def count_gpus() -> int:
+    """Count the GPUs that this process sees."""
+    return torch.cuda.device_count()
+
+
 def gpu_memory() -> int | None:
     """Return the memory of the smallest GPU in bytes, None without one."""
     count = torch.cuda.device_count()
@@ -159,7 +164,7 @@ def accelerator(chosen: str, precision: str) -> Finding:
     known = set(AcceleratorRegistry.available_accelerators())
     if chosen == "auto" or not known.intersection(names):  # one of your own checks itself
         return Finding("accelerator", found)
-    if any(AcceleratorRegistry._registry[name].is_available() for name in known.intersection(names)):
+    if any(AcceleratorRegistry[name]["accelerator"].is_available() for name in known.intersection(names)):
         return Finding("accelerator", found)
     return Finding("accelerator", f"the config says {chosen}, which is not here", fits, fatal=True)
 
@@ -193,7 +198,7 @@ def precisions(chosen: str) -> Finding:
 def limits() -> Iterator[Finding]:
     """Check the limit of open files."""
     with suppress(ImportError):  # which Windows does not have
-        from resource import RLIMIT_NOFILE, RLIM_INFINITY, getrlimit
+        from resource import RLIM_INFINITY, RLIMIT_NOFILE, getrlimit
 
         soft, hard = getrlimit(RLIMIT_NOFILE)
         few = soft != RLIM_INFINITY and soft < FEW_FILES

@@ -36,6 +36,23 @@ class Assumed:
     where: str
 
 
+@dataclass(frozen=True)
+class Saving:
+    """When to save, in seconds.
+
+    Attributes:
+        between_failures: Mean time between failures.
+        write: How long training waits for a checkpoint.
+        interval: Between two checkpoints.
+        lost_share: Share of the time that checkpoints and failures cost.
+    """
+
+    between_failures: float
+    write: float
+    interval: float
+    lost_share: float
+
+
 def summary(measured: Measured, available: int | None) -> list[Finding]:
     """Say what a run trains on, and what a step takes on one device.
 
@@ -55,7 +72,7 @@ def summary(measured: Measured, available: int | None) -> list[Finding]:
     do = ""
     room = gpu_memory() if measured.device == "cuda" else available if measured.device == "cpu" else None
     if room is not None and load.memory > 0.9 * room:
-        do = "smaller batches with --trainer.accumulate_grad_batches, or configs/strategy/fsdp.yaml; see docs/scaling.md"
+        do = "smaller batches and --trainer.accumulate_grad_batches, or configs/strategy/fsdp.yaml; see docs/scaling.md"
     return [
         Finding("data", f"{rows}, {measured.batch_size} in a batch, {epoch} steps per epoch on one device"),
         Finding("model", f"{measured.parameters:,} parameters"),
@@ -90,91 +107,97 @@ def assume(root: Path, memory: float | None, days: float | None, speed: float | 
     return Assumed(int(given_memory), given_days, given_speed, ", ".join(parts))
 
 
-def loads(measured: Measured, devices: int) -> list[Load]:
-    """List what every strategy that this model can use takes on n devices."""
-    sizes = measured.sizes
-    if devices == 1:
-        return [arithmetic.single(sizes)]
-    found = [arithmetic.ddp(sizes, devices), arithmetic.fsdp(sizes, devices)]
-    within = min(MACHINE, devices)
-    if sizes.block_outputs and devices % within == 0:
-        found.append(arithmetic.tensor_parallel(sizes, devices, within))
-    return found
+@dataclass(frozen=True)
+class Plan:
+    """What training takes on several numbers of devices.
 
+    Attributes:
+        measured: The model and a batch.
+        counts: Numbers of devices.
+        assumed: What is not measured here.
+    """
 
-def tables(measured: Measured, counts: Sequence[int], assumed: Assumed) -> list[Table]:
-    """Make the tables: the model, the strategies, the epochs and the checkpoints."""
-    sizes = measured.sizes
-    model = [
-        ("parameters", f"{measured.parameters:,}, {size(sizes.parameters)}"),
-        ("gradients", size(sizes.gradients)),
-        ("optimizer state", f"{size(sizes.optimizer)}, {measured.optimizer}"),
-        ("activations of a batch", f"{size(sizes.activations)}, {measured.batch_size} rows, {measured.precision}"),
-        ("largest unit of FSDP", size(sizes.largest_unit)),
-        ("checkpoint", size(sizes.checkpoint)),
-    ]
-    strategies = [
-        (f"{count:,}", load.strategy, size(load.memory), "yes" if load.memory < assumed.memory else "no", _sent(load))
-        for count in counts
-        for load in loads(measured, count)
-    ]
-    epochs = []
-    for count in counts:
-        rows = _epoch(measured, count)
-        failing = arithmetic.seconds_between_failures(count, assumed.days_between_failures)
-        write = _write_seconds(measured, assumed)
+    measured: Measured
+    counts: Sequence[int]
+    assumed: Assumed
+
+    def loads(self, devices: int) -> list[Load]:
+        """List what every strategy that this model can use takes on n devices."""
+        sizes = self.measured.sizes
+        if devices == 1:
+            return [arithmetic.single(sizes)]
+        found = [arithmetic.ddp(sizes, devices), arithmetic.fsdp(sizes, devices)]
+        within = min(MACHINE, devices)
+        if sizes.block_outputs and devices % within == 0:
+            found.append(arithmetic.tensor_parallel(sizes, devices, within))
+        return found
+
+    def saving(self, devices: int) -> Saving:
+        """Return when to save on n devices, and what that costs."""
+        failing = arithmetic.seconds_between_failures(devices, self.assumed.days_between_failures)
+        write = max(SHORTEST_WRITE, self.measured.sizes.checkpoint / self.assumed.write_speed)
         interval = arithmetic.save_interval(write, failing)
-        lost = arithmetic.lost_share(interval, write, failing)
-        times = (time(failing), time(write), time(interval), f"{100 * lost:.2g} %" if lost >= 0.001 else "< 0.1 %")
-        epochs.append((f"{count:,}", f"{rows['global_batch']:,}", _or_unknown(rows["steps_per_epoch"]), *times))
-    memory = f"fits in {size(assumed.memory)}"
-    return [
-        grid(model, "model", f"measured on {measured.device}", title="The model"),
-        grid(strategies, "devices", "strategy", "memory each", memory, "sent per step each", title="Strategies, computed"),
-        grid(
-            epochs,
-            *("devices", "global batch", "steps per epoch", "a failure every", "writing takes", "save every", "lost"),
-            title="Epochs and checkpoints, computed",
-        ),
-    ]
+        return Saving(failing, write, interval, arithmetic.lost_share(interval, write, failing))
 
+    def tables(self) -> list[Table]:
+        """Make the tables: the model, the strategies, the epochs and the checkpoints."""
+        measured, sizes, memory = self.measured, self.measured.sizes, self.assumed.memory
+        model = [
+            ("parameters", f"{measured.parameters:,}, {size(sizes.parameters)}"),
+            ("gradients", size(sizes.gradients)),
+            ("optimizer state", f"{size(sizes.optimizer)}, {measured.optimizer}"),
+            ("activations of a batch", f"{size(sizes.activations)}, {measured.batch_size} rows, {measured.precision}"),
+            ("largest unit of FSDP", size(sizes.largest_unit)),
+            ("checkpoint", size(sizes.checkpoint)),
+        ]
+        strategies = [
+            (f"{count:,}", load.strategy, size(load.memory), "yes" if load.memory < memory else "no", _sent(load))
+            for count in self.counts
+            for load in self.loads(count)
+        ]
+        epochs = []
+        for count in self.counts:
+            epoch, saving = _epoch(measured, count), self.saving(count)
+            lost = f"{100 * saving.lost_share:.2g} %" if saving.lost_share >= 0.001 else "< 0.1 %"
+            times = map(time, (saving.between_failures, saving.write, saving.interval))
+            steps = _or_unknown(epoch["steps_per_epoch"])
+            epochs.append((f"{count:,}", f"{epoch['global_batch']:,}", steps, *times, lost))
+        names = ("devices", "strategy", "memory each", f"fits in {size(memory)}", "sent per step each")
+        every = ("a failure every", "writing takes", "save every", "lost")
+        epoch_names = ("devices", "global batch", "steps per epoch", *every)
+        return [
+            grid(model, "model", f"measured on {measured.device}", title="The model"),
+            grid(strategies, *names, title="Strategies, computed"),
+            grid(epochs, *epoch_names, title="Epochs and checkpoints, computed"),
+        ]
 
-def notes(measured: Measured, assumed: Assumed) -> list[str]:
-    """Say where the data end, and what is assumed."""
-    lines = []
-    if measured.rows is not None:
-        most = arithmetic.most_devices(measured.rows, measured.batch_size, measured.accumulate)
-        lines.append(
-            f"{measured.rows:,} rows in batches of {measured.batch_size}: from {most:,} devices on, "
-            "an epoch is a single step"
-        )
-    return [*lines, f"Assumed: {assumed.where}. A restart after a failure comes on top. See docs/scaling.md."]
+    def notes(self) -> list[str]:
+        """Say where the data end, and what is assumed."""
+        measured, lines = self.measured, []
+        if measured.rows is not None:
+            most = arithmetic.most_devices(measured.rows, measured.batch_size, measured.accumulate)
+            rows = f"{measured.rows:,} rows in batches of {measured.batch_size * measured.accumulate}"
+            lines.append(f"{rows}: from {most:,} devices on, an epoch is a single step")
+        text = f"Assumed: {self.assumed.where}. A restart after a failure comes on top. See docs/scaling.md."
+        return [*lines, text]
 
-
-def as_plain(measured: Measured, counts: Sequence[int], assumed: Assumed) -> dict[str, Any]:
-    """Return the same numbers as plain values."""
-    write = _write_seconds(measured, assumed)
-    plans = []
-    for count in counts:
-        failing = arithmetic.seconds_between_failures(count, assumed.days_between_failures)
-        interval = arithmetic.save_interval(write, failing)
-        plans.append(
-            {
-                "devices": count,
-                **_epoch(measured, count),
-                "seconds_between_failures": failing,
-                "save_interval_seconds": interval,
-                "lost_share": arithmetic.lost_share(interval, write, failing),
-                "strategies": [asdict(load) for load in loads(measured, count)],
-            }
-        )
-    return {
-        "parameters": measured.parameters,
-        "bytes": asdict(measured.sizes) | {"checkpoint": measured.sizes.checkpoint},
-        "write_seconds": write,
-        "assumed": asdict(assumed),
-        "plans": plans,
-    }
+    def as_plain(self) -> dict[str, Any]:
+        """Return the same numbers as plain values; times are in seconds."""
+        sizes = self.measured.sizes
+        return {
+            "parameters": self.measured.parameters,
+            "bytes": asdict(sizes) | {"checkpoint": sizes.checkpoint},
+            "assumed": asdict(self.assumed),
+            "devices": [
+                {
+                    "devices": count,
+                    **_epoch(self.measured, count),
+                    "saving": asdict(self.saving(count)),
+                    "strategies": [asdict(load) for load in self.loads(count)],
+                }
+                for count in self.counts
+            ],
+        }
 
 
 def _epoch(measured: Measured, devices: int) -> dict[str, Any]:
@@ -184,14 +207,9 @@ def _epoch(measured: Measured, devices: int) -> dict[str, Any]:
     return {"global_batch": measured.batch_size * accumulate * devices, "steps_per_epoch": steps}
 
 
-def _write_seconds(measured: Measured, assumed: Assumed) -> float:
-    return max(SHORTEST_WRITE, measured.sizes.checkpoint / assumed.write_speed)
-
-
 def _or_unknown(count: int | None) -> str:
     return "unknown" if count is None else f"{count:,}"
 
 
 def _sent(load: Load) -> str:
     return size(load.sent) if load.sent else "nothing"
-

@@ -25,7 +25,9 @@ from torch.utils.data import DataLoader
 from torch.utils.weak import WeakIdKeyDictionary
 
 from ..engine.cli import CLI, as_input_error
+from ..engine.errors import InputError
 from ..engine.fsdp import units
+from ..engine.known_options import DEFAULT_CONFIG
 from ..engine.optimizer import FusedOptimizer
 from ..engine.replay import Replay, ReplayLoader
 from ..train import FACTS
@@ -191,6 +193,8 @@ def parse(options: Sequence[str]) -> tuple[Project | None, Finding | None]:
     """
     with _quiet(), no_launcher():
         try:
+            if not DEFAULT_CONFIG.exists() and not any(each.startswith(("-c", "--config")) for each in options):
+                raise InputError(f"no {DEFAULT_CONFIG} in this folder: go to the project's folder")
             return Project(options), None
         except Exception as error:
             return None, _failure("model and data", error)
@@ -231,7 +235,6 @@ def try_steps(project: Project, overlay: str) -> tuple[Measured | None, Finding 
         except Exception as error:
             return None, _failure("a step of training", error)
     model = project.model
-    parameters, buffers, gradients, optimizer = probe.state
     found = Measured(
         project=project,
         loader=probe.loader,
@@ -239,7 +242,7 @@ def try_steps(project: Project, overlay: str) -> tuple[Measured | None, Finding 
         batch_size=probe.batch_size,
         batch_bytes=probe.batch_bytes,
         parameters=sum(parameter.numel() for parameter in model.parameters()),
-        sizes=Sizes(parameters, buffers, gradients, optimizer, probe.activations, largest_unit(model), probe.block_outputs),
+        sizes=Sizes(*probe.state, probe.activations, largest_unit(model), probe.block_outputs),
         optimizer=" and ".join(type(each).__name__ for each in trainer.optimizers),
         seconds=sorted(probe.seconds)[len(probe.seconds) // 2] if probe.seconds else 0.0,
         device=trainer.strategy.root_device.type,
@@ -283,7 +286,7 @@ def blocks(model: nn.Module) -> Iterator[nn.Module]:
 
 def _parts(trainer: Trainer, model: nn.Module) -> tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor]]:
     """List the tensors of parameters, buffers, gradients and optimizer state."""
-    parameters = list(model.parameters())
+    parameters: list[Tensor] = list(model.parameters())
     gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
     states = [value for optimizer in trainer.optimizers for value in tree_leaves(dict(optimizer.state))]
     return parameters, list(model.buffers()), gradients, [value for value in states if isinstance(value, Tensor)]

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import torch
-from conftest import QUICK
+from conftest import QUICK, ROOT
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn, optim
 from torch.distributed import GradBucket, destroy_process_group, init_process_group
@@ -20,7 +20,7 @@ from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 from {{ cookiecutter.project_slug }}.doctor import arithmetic, loading, machine, project
 from {{ cookiecutter.project_slug }}.doctor.__main__ import main as doctor
 from {{ cookiecutter.project_slug }}.doctor.arithmetic import Sizes
-from {{ cookiecutter.project_slug }}.doctor.findings import Finding
+from {{ cookiecutter.project_slug }}.doctor.findings import Finding, size, time
 from {{ cookiecutter.project_slug }}.doctor.launcher import LAUNCHERS, check_launcher
 from {{ cookiecutter.project_slug }}.train import main
 
@@ -70,14 +70,27 @@ class Wide(LightningModule):
         return optim.AdamW(self.parameters(), lr=0.001)
 
 
+class Stack(nn.Module):
+    """A transformer's encoder, and a number."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        layers = (nn.TransformerEncoderLayer(WIDTH, 4, 4 * WIDTH, batch_first=True) for _ in range(4))
+        self.blocks = nn.ModuleList(layers)
+        self.head = nn.Linear(TOKENS * WIDTH, 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        for block in self.blocks:
+            x = block(x)
+        return self.head(x.flatten(1))
+
+
 class Deep(Wide):
     """A transformer whose activations are large beside its parameters."""
 
     def __init__(self) -> None:
         super().__init__()
-        layers = [nn.TransformerEncoderLayer(WIDTH, 4, 4 * WIDTH, batch_first=True) for _ in range(4)]
-        self.blocks = nn.ModuleList(layers)
-        self.network = nn.Sequential(*layers, nn.Flatten(), nn.Linear(TOKENS * WIDTH, 1))
+        self.network = Stack()
 
 
 def _known(name: str) -> str:
@@ -293,6 +306,27 @@ def test_the_interval_loses_the_least(write: float, between: float) -> None:
     assert arithmetic.seconds_between_failures(10_000, 2_111) == pytest.approx(5.07 * 3600, rel=0.01)
 
 
+def test_tables_of_the_page_are_computed() -> None:
+    page = (ROOT / "docs/scaling.md").read_text(encoding="utf-8")
+    # 7 billion parameters: 32 layers, width 4,096, 4,096 tokens; blocks of 12 width^2 parameters; outputs in bfloat16
+    many, layers, width, tokens = 7 * 10**9, 32, 4096, 4096
+    activations = 34 * layers * width * tokens  # Korthikanti et al. 2022, equation 2
+    sizes = Sizes(4 * many, 0, 4 * many, 8 * many, activations, 48 * width**2, 2 * layers * width * tokens)
+    loads = {(1, arithmetic.single(sizes)), (8, arithmetic.ddp(sizes, 8))}
+    for devices in (8, 64, 512, 10_000):
+        loads |= {(devices, arithmetic.fsdp(sizes, devices)), (devices, arithmetic.tensor_parallel(sizes, devices, 8))}
+    for devices, load in loads:
+        fits, sent = "yes" if load.memory < 80e9 else "no", size(load.sent) if load.sent else "nothing"
+        assert f"| {devices:,} | {load.strategy} | {size(load.memory)} | {fits} | {sent} |" in page
+    for devices in (8, 64, 512, 4_096, 10_000):
+        between = arithmetic.seconds_between_failures(devices)
+        cells = [f"{devices:,}", time(between)]
+        for write in (sizes.checkpoint / 10**9, sizes.checkpoint / (8 * 10**9)):
+            interval = arithmetic.save_interval(write, between)
+            cells += [time(interval), f"{100 * arithmetic.lost_share(interval, write, between):.2g} %"]
+        assert f"| {' | '.join(cells)} |" in page
+
+
 def test_bytes_that_autograd_keeps_are_counted_until_they_are_freed() -> None:
     x = torch.zeros(1000, requires_grad=True)
     with project.LiveBytes([x]) as memory:
@@ -403,8 +437,8 @@ def test_a_broken_launcher_is_named_and_waited_for_by_nobody(
 # Measured
 
 
-def _measure(model: str) -> project.Measured:
-    made, failure = project.parse([*OWN, f"test_doctor.{model}"])
+def _measure(model: str, *options: str) -> project.Measured:
+    made, failure = project.parse([*OWN, f"test_doctor.{model}", *options])
     assert made is not None, failure
     measured, failure = project.try_steps(made, "cpu")
     assert measured is not None, failure
@@ -446,6 +480,14 @@ def test_memory_of_a_step_is_within_a_tenth_of_what_is_allocated(model: str, wor
     assert arithmetic.single(sizes).memory + data == pytest.approx(allocated, rel=0.1)
 
 
+@pytest.mark.slow
+def test_activation_checkpointing_is_measured_too(workdir: Path) -> None:
+    overlay = ["--config", "configs/callbacks/activation_checkpointing.yaml"]
+    with_it, without = _measure("Deep", *overlay).sizes, _measure("Deep").sizes
+    assert with_it.activations < without.activations / 2
+    assert with_it.parameters == without.parameters
+
+
 def _count_gradients(rank: int, folder: str) -> None:
     init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=2)
     counted: list[int] = []
@@ -481,4 +523,4 @@ def test_batches_are_the_same_with_any_number_of_workers(workers: int, workdir: 
     again = project.rebuilt(loader, workers)
     assert again.num_workers == workers
     for batch, expected in zip(again, loader, strict=True):
-        assert all(map(torch.equal, batch, expected))
+        assert all(torch.equal(*pair) for pair in zip(batch, expected, strict=True))

@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.data import DataLoader
 from torch.utils.weak import WeakIdKeyDictionary
 
+from ..engine.callbacks import ActivationCheckpointing
 from ..engine.cli import CLI, as_input_error
 from ..engine.errors import InputError
 from ..engine.fsdp import units
@@ -35,6 +36,7 @@ from .arithmetic import Sizes
 from .findings import Finding
 from .launcher import no_launcher
 
+CHANGES_MEMORY = f"{ActivationCheckpointing.__module__}.{ActivationCheckpointing.__qualname__}"
 MEASURED = 1  # number of the step whose memory is counted: the first one makes the optimizer's state
 LEAST_STEPS, ENOUGH_SECONDS = 4, 1.0
 
@@ -48,13 +50,17 @@ class Project(CLI):
     def before_instantiate_classes(self) -> None:
         self._dump_config()
         self.settings: dict[str, Any] = self.config_dump["trainer"]
-        # Nothing of the run is made: a logger may open a file or a connection.
-        for name, nothing in {"logger": False, "callbacks": None, "strategy": "auto", "plugins": None}.items():
-            self.config[self.subcommand].trainer[name] = nothing
-        self.config[self.subcommand].trainer.profiler = None
+        trainer = self.config[self.subcommand].trainer
+        given = trainer.callbacks if isinstance(trainer.callbacks, list) else [trainer.callbacks]
+        kept = [each for each in given if getattr(each, "class_path", None) == CHANGES_MEMORY]
+        # Nothing else of the run is made: a logger may open a file or a connection.
+        nothing = {"logger": False, "callbacks": kept, "strategy": "auto", "plugins": None, "profiler": None}
+        for name, value in nothing.items():
+            trainer[name] = value
 
     def instantiate_classes(self) -> None:
         LightningCLI.instantiate_classes(self)  # without the folder of a run
+        self.kept_callbacks: list[Callback] = self._get(self.config_init, "trainer").callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Any:
         return None
@@ -227,7 +233,7 @@ def try_steps(project: Project, overlay: str) -> tuple[Measured | None, Finding 
                 enable_checkpointing=False,
                 enable_progress_bar=False,
                 enable_model_summary=False,
-                callbacks=[replay, FusedOptimizer(), probe],
+                callbacks=[*project.kept_callbacks, replay, FusedOptimizer(), probe],
                 plugins=[LightningEnvironment()],
                 default_root_dir=folder,
             )

@@ -34,7 +34,7 @@ def test_the_default_project_has_trained(tmp_path: Path) -> None:
 
 def test_files_that_were_not_requested_leave_no_empty_folder(tmp_path: Path) -> None:
     assert generate(tmp_path, "project_slug=seed", "ci=none", "verify=skip").returncode == 0
-    assert not (tmp_path / "seed" / ".github").exists()
+    assert not [name for name in (".github", ".gitlab") if (tmp_path / "seed" / name).exists()]
 
 
 def test_a_broken_module_fails_generation_and_leaves_nothing(tmp_path: Path) -> None:

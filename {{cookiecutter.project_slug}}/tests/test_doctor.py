@@ -17,11 +17,12 @@ from torch.futures import Future
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.data import DataLoader, DistributedSampler, TensorDataset
 
-from {{ cookiecutter.project_slug }}.doctor import arithmetic, loading, machine, project
+from {{ cookiecutter.project_slug }}.doctor import arithmetic, machine, project
 from {{ cookiecutter.project_slug }}.doctor.__main__ import main as doctor
 from {{ cookiecutter.project_slug }}.doctor.arithmetic import Sizes
 from {{ cookiecutter.project_slug }}.doctor.findings import Finding, size, time
 from {{ cookiecutter.project_slug }}.doctor.launcher import LAUNCHERS, check_launcher
+from {{ cookiecutter.project_slug }}.doctor.loading import best_number, counts_up_to
 from {{ cookiecutter.project_slug }}.train import main
 
 MB = 10**6
@@ -236,7 +237,7 @@ def test_an_accelerator_that_is_not_here_is_named_with_one_that_is(monkeypatch: 
 @pytest.mark.parametrize(
     ("seconds", "step", "best"),
     [
-        ({0: 0.001, 1: 0.0001}, 1.0, 0),  # nobody waits for the data
+        ({0: 0.09, 1: 0.0001}, 1.0, 0),  # a step hardly waits for the data
         ({0: 0.01, 1: 0.02, 2: 0.012}, 0.001, 0),  # rows in memory: workers are slower
         ({0: 0.1, 1: 0.1, 2: 0.05, 4: 0.025}, 0.05, 2),  # two keep up with the step
         ({0: 0.1, 1: 0.1, 2: 0.05, 4: 0.049}, 0.01, 2),  # four bring nothing more
@@ -244,11 +245,11 @@ def test_an_accelerator_that_is_not_here_is_named_with_one_that_is(monkeypatch: 
     ],
 )
 def test_workers_pay_if_a_step_would_wait_for_them(seconds: dict[int, float], step: float, best: int) -> None:
-    assert loading.number_that_pays(seconds, step) == best
+    assert best_number(seconds, step) == best
 
 
 def test_numbers_of_workers_double_up_to_the_cores() -> None:
-    assert [loading.counts_up_to(cores) for cores in (1, 2, 6, 8)] == [
+    assert [counts_up_to(cores) for cores in (1, 2, 6, 8)] == [
         [0, 1],
         [0, 1, 2],
         [0, 1, 2, 4, 6],

@@ -16,7 +16,7 @@ WINDOW = 0.25  # seconds of each number of workers in a round
 LONGEST = 20.0  # seconds after which no further number is tried
 LONGEST_REST = 1.0  # seconds
 PREFETCHED = 2  # batches that a worker has ready
-WORTHWHILE = 0.95  # of the time without workers: less is worth their memory
+WORTHWHILE = 0.95  # of the time with fewer workers: less is worth their memory
 RESTING = 0.1  # share of a step below which loading is not worth a process
 
 Batches = Iterator[Any]
@@ -39,7 +39,7 @@ def check_loading(measured: Measured, cores: Cores) -> list[Finding]:
         return [Finding("workers", "loading fails", str(error), fatal=True)]
     finally:
         processes.end_all()
-    best = number_that_pays(seconds, measured.seconds)
+    best = best_number(seconds, measured.seconds)
     here = getattr(loader, "num_workers", 0)
     rates = ", ".join(f"{count}: {figure(1 / each)}" for count, each in seconds.items())
     sliced = " (sliced from memory by the training process)" if rebuilt(loader, 0).slices else ""
@@ -89,7 +89,7 @@ def measure_loading(start: Callable[[int], Batches], counts: Sequence[int], wind
     return {count: median(each) for count, each in taken.items()}
 
 
-def number_that_pays(loading: dict[int, float], step: float) -> int:
+def best_number(loading: dict[int, float], step: float) -> int:
     """Return the number of workers that makes a step the shortest; fewer where it is about the same.
 
     Without workers, loading and computing take turns; with them, the slower one decides.
@@ -102,8 +102,6 @@ def number_that_pays(loading: dict[int, float], step: float) -> int:
         return 0
     total = {count: seconds + step if count == 0 else max(seconds, step) for count, seconds in loading.items()}
     fastest = min(total.values())
-    if fastest > WORTHWHILE * total[0]:
-        return 0
     return next(count for count, seconds in total.items() if seconds * WORTHWHILE <= fastest)
 
 

@@ -193,7 +193,7 @@ def test_limits_of_the_cgroup_count(version: int, tmp_path: Path) -> None:
     assert machine.read_cores(proc, cgroups).limits == machine.read_cores().limits
     lines = {1: "4:memory:/job\n1:cpu,cpuacct:/job\n", 2: "0::/job/step\n"}
     (proc / "self/cgroup").write_text(lines[version])
-    files = {
+    files: dict[int, dict[str, object]] = {
         1: {
             **{"memory/job/memory.limit_in_bytes": 4000 * MB, "memory/memory.limit_in_bytes": 2**63 - 4096},
             **{"memory/job/memory.usage_in_bytes": 1000 * MB},
@@ -411,6 +411,17 @@ def test_what_makes_training_impossible_ends_with_1_and_a_line(
     [line] = [line for line in errors.splitlines() if line.startswith("error: ")]
     assert line.startswith(f"error: {what}")
     assert says in line
+
+
+@pytest.mark.slow
+def test_a_model_that_is_too_large_for_one_device_needs_sharding(
+    workdir: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine, "read_memory", lambda: machine.Memory(2 * MB, MB, None))
+    _, errors = _json([*OWN, "test_doctor.Wide"], capsys, code=1)
+    assert "error: memory: parameters and gradients take 4.72 MB on one device, and 1 MB are available" in errors
+    sharded, _ = _json([*OWN, "test_doctor.Wide", "--config", "configs/strategy/fsdp.yaml"], capsys)
+    assert sharded["can_train"]
 
 
 @pytest.mark.slow

@@ -61,7 +61,7 @@ def _try(project: Project, available: int | None) -> tuple[Measured | None, list
     findings = [*check_agreement(settings["num_nodes"], settings["devices"]), accelerator]
     findings.append(machine.precisions(str(settings["precision"])))
     here = machine.overlay() if accelerator.fatal else str(settings["accelerator"])
-    measured, failure = try_steps(project, here)
+    measured, failure = try_steps(project, here, available)
     if measured:
         findings += plan.summary(measured, available)
     return measured, [*findings, *([failure] if failure else [])]

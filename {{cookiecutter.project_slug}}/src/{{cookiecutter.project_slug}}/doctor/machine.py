@@ -112,7 +112,7 @@ def read_memory(proc: Path = PROC, cgroups: Path = CGROUPS) -> Memory:
 def devices(cores: Cores, memory: Memory) -> Iterator[Finding]:
     """List the processor, its memory, and every accelerator."""
     of = f" of {cores.machine}; {cores.limits}" if cores.usable < cores.machine else ""
-    yield Finding("CPU", f"{cores.usable} cores{of}; {torch.get_num_threads()} threads of PyTorch")
+    yield Finding("CPU", f"{cores.usable} cores{of}; PyTorch uses {torch.get_num_threads()}")
     parts = [f"{size(memory.total)} in all"] if memory.total else []
     parts += [f"{size(memory.limit)} in this cgroup"] if memory.limit else []
     parts += [f"{size(memory.available)} available"] if memory.available is not None else []

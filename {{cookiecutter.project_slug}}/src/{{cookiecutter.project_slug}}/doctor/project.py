@@ -33,7 +33,7 @@ from ..engine.optimizer import FusedOptimizer
 from ..engine.replay import Replay, ReplayLoader
 from ..train import FACTS
 from .arithmetic import Sizes
-from .findings import Finding
+from .findings import Finding, size
 from .launcher import no_launcher
 
 CHANGES_MEMORY = f"{ActivationCheckpointing.__module__}.{ActivationCheckpointing.__qualname__}"
@@ -206,22 +206,29 @@ def parse(options: Sequence[str]) -> tuple[Project | None, Finding | None]:
             return None, _failure("model and data", error)
 
 
-def try_steps(project: Project, overlay: str) -> tuple[Measured | None, Finding | None]:
+def try_steps(
+    project: Project, accelerator: str, available: int | None = None
+) -> tuple[Measured | None, Finding | None]:
     """Train for a few steps on one device, which leaves nothing.
 
     Args:
         project: The model and the datamodule.
-        overlay: The accelerator of this machine, if that of the config is not here.
+        accelerator: Where to train: that of the config if it is here.
+        available: Bytes of memory that a CPU may take; None where the system does not say.
 
     Returns:
         What was measured, or what is wrong.
     """
     settings = project.settings
+    least = 2 * sum(map(_bytes, project.model.parameters()))  # with gradients
+    if accelerator == "cpu" and available is not None and least > available:
+        needs = f"parameters and gradients take {size(least)} on one device, and {size(available)} are available"
+        return None, _too_large(needs, settings)
     probe, replay = _Probe(), Replay()
     with _quiet(), no_launcher(), TemporaryDirectory() as folder:
         try:
             trainer = Trainer(
-                accelerator=overlay,
+                accelerator=accelerator,
                 devices=1,
                 precision=settings["precision"],
                 max_epochs=settings["max_epochs"],
@@ -238,6 +245,8 @@ def try_steps(project: Project, overlay: str) -> tuple[Measured | None, Finding 
                 default_root_dir=folder,
             )
             trainer.fit(project.model, datamodule=project.datamodule)
+        except torch.OutOfMemoryError:
+            return None, _too_large("a step does not fit in the memory of one device", settings)
         except Exception as error:
             return None, _failure("a step of training", error)
     model = project.model
@@ -307,6 +316,12 @@ def _rows(loader: Any) -> int | None:
     if isinstance(loader, (Mapping, list, tuple)) or dataset is None:
         return None
     return sized_len(dataset)
+
+
+def _too_large(found: str, settings: dict[str, Any]) -> Finding:
+    do = "smaller batches, configs/callbacks/activation_checkpointing.yaml, configs/strategy/fsdp.yaml: docs/scaling.md"
+    is_sharded = not str(settings["strategy"]).startswith(("auto", "ddp"))
+    return Finding("memory", found, "" if is_sharded else do, fatal=not is_sharded)
 
 
 def _failure(what: str, error: Exception) -> Finding:

@@ -50,6 +50,13 @@ def gather_tensor(trainer: Trainer, value: Tensor) -> Tensor:
     return trainer.strategy.all_gather(value).reshape(trainer.world_size, *value.shape)
 
 
+def largest(trainer: Trainer, *numbers: float) -> list[float]:
+    """Return the largest value among all processes of each number. All processes must call it."""
+    own = torch.tensor(numbers, dtype=torch.float32, device=trainer.strategy.root_device)
+    values: list[float] = gather_tensor(trainer, own).amax(dim=0).tolist()
+    return values
+
+
 def require_same_checkpoint(trainer: Trainer, path: str | None) -> None:
     """Check that all processes resume from the same checkpoint, or none does.
 

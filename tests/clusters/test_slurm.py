@@ -49,6 +49,30 @@ class Paced(Callback):
                 file.write(f"{trainer.global_step}\\\\n")
         time.sleep(self.seconds)
 '''.replace("\\\\n", "\\n")
+LOADED = '''
+"""Data that a worker process loads."""
+
+import torch
+from lightning.pytorch import LightningDataModule
+from torch.utils.data import DataLoader, TensorDataset
+
+
+class Loaded(LightningDataModule):
+    """Rows of ten numbers with their sum."""
+
+    in_features, out_features = 10, 1
+
+    def _loader(self, shuffle: bool) -> DataLoader:
+        x = torch.randn(320, 10, generator=torch.Generator().manual_seed(0))
+        data = TensorDataset(x, x.sum(dim=1, keepdim=True))
+        return DataLoader(data, batch_size=10, shuffle=shuffle, num_workers=1, persistent_workers=True)
+
+    def train_dataloader(self) -> DataLoader:
+        return self._loader(shuffle=True)
+
+    def val_dataloader(self) -> DataLoader:
+        return self._loader(shuffle=False)
+'''
 EPOCHS = 4
 STEPS = 16 * EPOCHS  # of two processes
 CPU = ["--trainer.accelerator", "cpu", "--trainer.enable_progress_bar", "false"]
@@ -63,6 +87,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project with the run `here`, of two processes without Slurm."""
     project = runs.make_project(tmp_path_factory.mktemp("slurm"), cluster="slurm")
     (project / "src" / runs.PACKAGE / "paced.py").write_text(PACED.lstrip())
+    (project / "src" / runs.PACKAGE / "loaded.py").write_text(LOADED.lstrip())
     return project
 
 
@@ -98,13 +123,15 @@ def wait_for_step(slurm: Cluster, job: str, run: str, step: int) -> None:
         time.sleep(0.05)
 
 
-def require_uninterrupted(slurm: Cluster, job: str, name: str, restarts: int | None = None) -> None:
-    """Check that a job has completed as if nothing had happened."""
+def require_uninterrupted(
+    slurm: Cluster, job: str, name: str, restarts: int | None = None, other: str = "here"
+) -> None:
+    """Check that a job has completed as if nothing had happened, as another run has."""
     facts = slurm.wait(job)
     assert facts["JobState"] == "COMPLETED", slurm.log(job)
     assert restarts is None or int(facts["Restarts"]) == restarts
     run = f"{name}-{job}"
-    runs.require_equal(slurm.project, run, "here")
+    runs.require_equal(slurm.project, run, other)
     assert steps(slurm.project, run) == list(range(1, STEPS + 1))
     assert [path.name for path in slurm.project.glob(f"runs/{name}*")] == [run]
     print(f"{name}: {facts['RunTime']} in the last start, {facts['Restarts']} restarts, norm", end=" ")
@@ -119,14 +146,17 @@ def test_two_nodes_end_with_the_parameters_of_two_processes(slurm: Cluster) -> N
 
 
 def test_signals_at_random_steps_change_nothing(slurm: Cluster) -> None:
-    job = slurm.sbatch(*TWO, "signals", SCRIPT, *FIT, "--data.num_workers", "1")
+    fit = [*FIT, "--data", f"{runs.PACKAGE}.loaded.Loaded"]
+    other = slurm.sbatch("--partition", "aside", *TWO, "loaded", SCRIPT, *fit, "--name", "loaded")
+    job = slurm.sbatch(*TWO, "signals", SCRIPT, *fit)
     signals = ["USR1", "TERM", "USR1"]
     for number, (name, step) in enumerate(zip(signals, sorted(random.sample(range(4, 50), 3)), strict=True), start=1):
         wait_for_step(slurm, job, f"signals-{job}", step)
         slurm.run("scancel", "--signal", name, job)
         slurm.wait(job, "PENDING")
         assert slurm.facts(job)["Restarts"] == str(number), slurm.log(job)
-    require_uninterrupted(slurm, job, "signals", restarts=3)
+    assert slurm.wait(other)["JobState"] == "COMPLETED", slurm.log(other)
+    require_uninterrupted(slurm, job, "signals", restarts=3, other="loaded")
     log = slurm.log(job)
     for number in (1, 2, 3):
         assert f"stopped by a signal: back into the queue for restart {number} of at most 20" in log

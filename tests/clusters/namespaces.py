@@ -1,4 +1,4 @@
-"""Two or more "machines" on one host: network namespaces that are joined by a bridge, each with a host name of its own."""
+"""Several "machines" on one host: network namespaces that are joined by a bridge, each with its own host name."""
 
 import itertools
 import os

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from conftest import render_into
 
@@ -51,6 +52,16 @@ def make_project(folder: Path, **answers: Any) -> Path:
     return project
 
 
+def slow_down(project: Path) -> None:
+    """Put into configs/train.yaml what `FIT` says, for commands that are given."""
+    path = project / "configs/train.yaml"
+    config = yaml.safe_load(path.read_text())
+    config["trainer"] |= {"accelerator": "cpu", "max_epochs": 4, "enable_progress_bar": False}
+    config["trainer"]["callbacks"].append({"class_path": f"{PACKAGE}.slow.Slow"})
+    config["last_checkpoint"]["every_n_steps"] = 2
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
+
+
 def environment(project: Path) -> dict[str, str]:
     """Return the environment of a process as if the project were installed."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
@@ -61,7 +72,8 @@ def environment(project: Path) -> dict[str, str]:
 def fit_here(project: Path, name: str, *args: str, processes: int = 2) -> None:
     """Train on this machine without a launcher: the run that others are compared with."""
     spread = ["--trainer.devices", str(processes), "--trainer.strategy", "ddp"] if processes > 1 else []
-    command = [sys.executable, "-m", f"{PACKAGE}.train", "fit", "--name", name, *FIT, *spread, *args]
+    slow = [] if "slow.Slow" in (project / "configs/train.yaml").read_text() else FIT
+    command = [sys.executable, "-m", f"{PACKAGE}.train", "fit", "--name", name, *slow, *spread, *args]
     result = subprocess.run(
         command, cwd=project, env=environment(project), capture_output=True, text=True, check=False, timeout=300
     )

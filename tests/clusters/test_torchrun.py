@@ -38,7 +38,8 @@ def wait_for(condition: Callable[[], object], log: Path, seconds: float = 120) -
 
 def steps(project: Path, name: str) -> int:
     """Return the step of last.ckpt; 0 without one."""
-    return runs.last(project, name)["global_step"] if (project / "runs" / name / "checkpoints/last.ckpt").exists() else 0
+    saved = (project / "runs" / name / "checkpoints/last.ckpt").exists()
+    return runs.last(project, name)["global_step"] if saved else 0
 
 
 def torchrun(first: Machine, nodes: str, name: str, *args: str) -> list[str]:

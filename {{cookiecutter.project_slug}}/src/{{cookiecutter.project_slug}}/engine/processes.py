@@ -32,8 +32,8 @@ def gather(trainer: Trainer, value: Any) -> list[Any]:
     sizes = gather_tensor(trainer, torch.tensor([len(content)], device=device)).flatten().tolist()
     padded = torch.zeros(max(sizes), dtype=torch.uint8, device=device)
     padded[: len(content)] = content
-    rows = gather_tensor(trainer, padded).cpu().numpy()
-    return [torch.load(io.BytesIO(row[:size].tobytes())) for row, size in zip(rows, sizes, strict=True)]
+    rows = zip(gather_tensor(trainer, padded).cpu().numpy(), sizes, strict=True)
+    return [torch.load(io.BytesIO(row[:size].tobytes()), weights_only=True) for row, size in rows]
 
 
 def gather_tensor(trainer: Trainer, value: Tensor) -> Tensor:

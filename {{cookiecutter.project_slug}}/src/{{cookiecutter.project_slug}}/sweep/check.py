@@ -28,6 +28,7 @@ class Checked:
         metric: Metric of best.ckpt.
         mode: "min" or "max": which of its values is best.
         gpus: Number of GPUs.
+        values_sha256: Hash of the config with each of the further options.
     """
 
     overlay: dict[str, Any]
@@ -37,6 +38,7 @@ class Checked:
     metric: str
     mode: str
     gpus: int
+    values_sha256: list[str]
 
 
 def check_options(

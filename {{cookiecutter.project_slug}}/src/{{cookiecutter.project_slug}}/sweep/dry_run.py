@@ -88,8 +88,7 @@ def main() -> None:
     with user_errors_in_one_line(["fit"]):
         plain, config = _config([]), _config(asked["options"])
         paths = _require_options(config, asked["names"])
-        for values in asked["values"]:
-            _config([*asked["options"], *values])
+        hashes = [config_hash(_config([*asked["options"], *values])) for values in asked["values"]]
         tried = _Tried(["fit", *asked["options"], *asked["extra"], DRY], FACTS, ())
         metrics = sorted(tried.trainer.callback_metrics)
         monitor = config["best_checkpoint"]["monitor"]
@@ -105,6 +104,7 @@ def main() -> None:
         "metric": monitor,
         "mode": config["best_checkpoint"]["mode"],
         "gpus": torch.cuda.device_count(),
+        "values_sha256": hashes,
     }
     answer.write_text(json.dumps(found, default=str), encoding="utf-8")
 

@@ -45,15 +45,15 @@ def run_repeats(given: Namespace, options: Sequence[str]) -> int:
     kind = "seeds" if given.seeds else "folds"
     members = _seeds(given.seeds) if given.seeds else _folds(given.folds)
     first = next(iter(members.values()))
-    made = {name: record for name in members if (record := read_record(given.root / (given.name or kind) / name))}
+    runs = {str(given.root / (given.name or kind) / name): own for name, own in members.items()}
     checked = check_options(
-        options, ["data.folds", "data.fold"] if kind == "folds" else [], [members[name] for name in made], first
+        options,
+        ["data.folds", "data.fold"] if kind == "folds" else [],
+        extra=first,
+        runs={run: own for run, own in runs.items() if is_trained(Path(run))},
     )
     folder = make_sweep_folder(given.root, given.name or kind)
     asked = {"kind": kind, "folds": given.folds, "config_sha256": checked.config_sha256}
-    for (name, record), expected in zip(made.items(), checked.values_sha256, strict=True):
-        if record.get("status") == "finished" and record.get("config_sha256") != expected:
-            raise InputError(f"{folder / name} was trained with other options; give the same ones, or remove it")
     _claim(folder, asked, members)
     with Progress(len(members)) as progress:
         work = _Work(folder, members, options, checked.metric, progress)

@@ -19,6 +19,12 @@ COMMANDS = {
     "export": "export a run's best model to ONNX, and check it against PyTorch",
     "serve": "serve an exported run over HTTP, with a page to try it by hand",
 }
+# Those of a cluster, where the project has them
+CLUSTER_COMMANDS = {
+    "ray_train": "train on a Ray cluster",
+    "ray_sweep": "run a sweep on all machines of a Ray cluster",
+}
+COMMANDS |= {name: does for name, does in CLUSTER_COMMANDS.items() if find_spec(f"{PACKAGE}.{name}")}
 
 
 class CommandParser(ArgumentParser):

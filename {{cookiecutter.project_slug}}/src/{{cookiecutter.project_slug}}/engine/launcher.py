@@ -6,34 +6,46 @@ one command and one config run on any number of machines, also if it changes bet
 """
 
 import os
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from lightning.pytorch import Callback
 from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.strategies import Strategy
 
 from .errors import InputError
 
 FOLLOWS = (1, "1", "auto", -1, "-1", None)  # values of an option that leave a number to the launcher
 
 
-class Launch(NamedTuple):
+@dataclass(frozen=True)
+class Launch:
     """How many processes a launcher has started.
 
     Attributes:
         by: Its name.
         nodes: Number of machines.
         processes: Number of processes on each machine.
+        environment: Its plugin for Lightning; None if Lightning finds it by itself.
+        ddp: Its own strategy in place of the configured "auto" or "ddp", if it has one.
+        callbacks: Its callbacks.
     """
 
     by: str
     nodes: int
     processes: int
+    environment: ClusterEnvironment | None = None
+    ddp: Strategy | None = None
+    callbacks: Sequence[Callback] = ()
 
-    def settings(self, num_nodes: Any, devices: Any) -> dict[str, int]:
-        """Return the arguments `num_nodes` and `devices` for the Trainer.
+    def settings(self, num_nodes: Any, devices: Any, strategy: Any = "auto") -> dict[str, Any]:
+        """Return the arguments for the Trainer that the launcher decides.
 
         Args:
             num_nodes: As configured.
             devices: As configured: a number, a list of devices, or "auto".
+            strategy: As configured: a name, or a strategy.
 
         Raises:
             InputError: If they contradict the launcher.
@@ -50,15 +62,26 @@ class Launch(NamedTuple):
                     f"--trainer.{option} {given}: {self.by} has started {started} {what}; drop the option, or start "
                     f"{given} of them"
                 )
-        return {"num_nodes": self.nodes, "devices": self.processes}
+        own = {"strategy": self.ddp} if self.ddp and strategy in ("auto", "ddp") else {}
+        return {"num_nodes": self.nodes, "devices": self.processes, **own}
+
+
+_announced: list[Launch] = []
+
+
+def announce(launch: Launch) -> None:
+    """Say what a launcher has started that calls `fit` in its own processes, such as Ray."""
+    _announced[:] = [launch]
 
 
 def find_launch() -> Launch | None:
-    """Return what torchrun or Slurm's srun has started; None if this process was started by hand.
+    """Return what a launcher has started; None if this process was started by hand.
 
     Raises:
         InputError: If the tasks of a Slurm job are not spread evenly over its machines.
     """
+    if _announced:
+        return _announced[0]
     environment = os.environ
     if TorchElasticEnvironment.detect():
         return Launch(
@@ -80,8 +103,10 @@ def cluster_plugins(plugins: list[Any]) -> list[Any]:
     Under Slurm, it is Lightning's own without its handlers of signals, which talk to the other processes wherever the
     training happens to be and can deadlock; `stop.py` does that at a step boundary, and the batch script requeues.
     """
-    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
-        return []
     if any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+        return []
+    if _announced:
+        return [launch.environment for launch in _announced if launch.environment]
+    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
         return []
     return [SLURMEnvironment(auto_requeue=False)]

@@ -416,7 +416,9 @@ def rendered_by_cruft(answers, project):
 
 def remove_empty_folders(project):
     """Remove folders whose files were not requested: cookiecutter renders a folder even if it stays empty."""
-    for name in (".github/workflows", ".github", "kubernetes", "slurm", "walkthrough"):
+    on_github = (".github/ISSUE_TEMPLATE", ".github/workflows", ".github")
+    on_gitlab = (".gitlab/issue_templates", ".gitlab")
+    for name in (*on_github, *on_gitlab, "kubernetes", "slurm", "walkthrough"):
         folder = project / name
         if folder.is_dir() and not any(folder.iterdir()):
             folder.rmdir()

@@ -47,12 +47,15 @@ ALWAYS = {
     "configs/strategy/ddp.yaml",
     "configs/strategy/fsdp.yaml",
     "configs/train.yaml",
+    "docs/scaling.md",
     "pyproject.toml",
     "src/seed/__init__.py",
     "src/seed/compare.py",
     "src/seed/data/__init__.py",
     "src/seed/data/fingerprint.py",
     "src/seed/datamodule.py",
+    *(f"src/seed/doctor/{name}.py" for name in ("__init__", "__main__", "arithmetic", "examine", "findings")),
+    *(f"src/seed/doctor/{name}.py" for name in ("launcher", "loading", "machine", "plan", "project")),
     *(f"src/seed/engine/{name}.py" for name in ("__init__", "callbacks", "checkpoints", "cli", "columns_csv")),
     "src/seed/engine/commands.py",
     *(f"src/seed/engine/{name}.py" for name in ("comparison", "console", "contract", "curves", "durable")),
@@ -78,6 +81,7 @@ ALWAYS = {
     *(f"tests/{name}.py" for name in ("conftest", "examples", "test_callbacks", "test_checkpoints")),
     *(f"tests/{name}.py" for name in ("test_compare", "test_configs", "test_data", "test_datamodule", "test_learning")),
     *(f"tests/{name}.py" for name in ("test_mistakes", "test_module", "test_provenance", "test_report", "test_train")),
+    "tests/test_doctor.py",
     "tests/test_epoch_loss.py",
     "tests/test_export.py",
     "tests/test_hardware.py",
@@ -96,8 +100,8 @@ TABLES = {
     *(f"tests/{name}.py" for name in ("table_examples", "test_reading", "test_table_splits", "test_tables")),
 }
 SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
-    ("ci", "github"): {".github/dependabot.yml", ".github/workflows/ci.yml"},
-    ("ci", "gitlab"): {".gitlab-ci.yml", "renovate.json"},
+    ("ci", "github"): {".github/ISSUE_TEMPLATE/bug.yml", ".github/dependabot.yml", ".github/workflows/ci.yml"},
+    ("ci", "gitlab"): {".gitlab-ci.yml", ".gitlab/issue_templates/bug.md", "renovate.json"},
     ("task", "regression"): {*TABLES, "src/seed/engine/report.py"},
     ("task", "classification"): {
         *TABLES,
@@ -114,6 +118,12 @@ SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
         *(f"src/seed/data/{name}.py" for name in ("documents", "text")),
         "src/seed/network.py",
     },
+    ("cluster", "kubernetes"): {
+        "docs/kubernetes.md",
+        *(f"kubernetes/{name}" for name in ("Dockerfile", "Dockerfile.dockerignore", "jobset.yaml", "pvc.yaml")),
+        *(f"kubernetes/{name}.yaml" for name in ("runtime", "sweep", "trainjob")),
+    },
+    ("cluster", "skypilot"): {"docs/skypilot.md", "sky.yaml"},
     ("walkthrough", True): {
         "tests/test_walkthrough.py",
         "walkthrough/README.md",

@@ -13,10 +13,12 @@ import sys
 import sysconfig
 import textwrap
 from collections.abc import Sequence
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars
 import pytest
 import yaml
 from PIL import Image
@@ -77,7 +79,7 @@ def _table(path: Path) -> None:
                 f"{size:.1f}".replace(".", ",") if draw.random() > 0.1 else "NA",
                 f"{draw.randrange(1000, 90000):,}".replace(",", ".") + ",5",
                 day.strftime("%d.%m.%Y") if draw.random() > 0.05 else "",
-                draw.choice(["red", "blue", "green", ""]),
+                draw.choice(["red", "blue", "green", "gone", ""]),
                 draw.choice(["true", "false"]),
                 f"0{draw.randrange(3)}123",
                 draw.choice(["1,0", "1,5", "2"]),
@@ -122,7 +124,7 @@ def test_a_table_is_predicted_without_pytorch_as_with_it(task: str, tmp_path: Pa
     _table(project / "my.csv")
     others = [name for name in TARGET.values() if name != TARGET[task]]
     data = ["--data.path", "my.csv", "--data.target", TARGET[task], "--data.exclude", json.dumps(others)]
-    data += ["--data.categorical", '["stars"]']
+    data += ["--data.categorical", '["stars"]', "--data.missing_values", '["", "NA", "gone"]']
     printed = _commands(project, _fit(*data), ["predict"], ["export"])
     assert printed[-1] == "runs/first/export"
     assert printed[-2].startswith("ONNX Runtime agrees with PyTorch on 18 validation rows, in batches of 1, 2, 17;")
@@ -144,6 +146,7 @@ def test_a_table_is_predicted_without_pytorch_as_with_it(task: str, tmp_path: Pa
     ]
     assert about["parity"]["rows"] == 18
     assert about["parity"]["largest_difference"] < 1
+    assert about["example"]["color"] in ("red", "blue", "green")  # "gone" stands for a missing value
     for old, new, message in (
         ("color", "colour", "error: color: no such column in the data"),
         ("true", "perhaps", ": member: holds 'perhaps', which is neither true nor false"),
@@ -160,6 +163,23 @@ def test_a_table_is_predicted_without_pytorch_as_with_it(task: str, tmp_path: Pa
     _commands(project, ["predict", "--data.path", "unseen.csv"])
     expected = _columns((project / "runs/first/predictions.csv").read_text())
     _assert_agree(_columns(_run(light["plain"], handed_on / "predict.py", unseen)), expected)
+
+
+def test_decimals_and_output_that_nobody_reads_to_its_end(tmp_path: Path, light: dict[str, Path]) -> None:
+    project = _project(tmp_path, "regression")
+    prices = [Decimal(number) / 100 for number in range(100)]
+    polars.DataFrame({"size": prices, "price": [3 * float(price) for price in prices]}).write_parquet(
+        project / "my.parquet"
+    )
+    _commands(project, _fit("--data.path", "my.parquet", "--data.target", "price"), ["export"])
+    (tmp_path / "many.csv").write_text("size\n" + "0.5\n" * 20_000)  # more than a pipe holds
+    command = [light["plain"], project / "runs/first/export/predict.py", tmp_path / "many.csv"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"row,price\n"
+        process.stdout.close()  # as `head -1` does
+        assert (process.stderr.read(), process.wait()) == (b"", 1)
 
 
 def test_images_are_predicted_without_pytorch_as_with_it(tmp_path: Path, light: dict[str, Path]) -> None:
@@ -237,8 +257,8 @@ def test_what_cannot_be_exported_or_differs_is_refused_in_a_line(tmp_path: Path)
     (project / "configs/own.yaml").write_text(yaml.safe_dump(own))
     _commands(project, _fit("--config", "configs/own.yaml"))
     script = """
-        import sys, torch
-        import seed.own
+        import sys, tempfile, torch
+        import seed.own, seed.own_data
         from seed.export.__main__ import main
 
         y = lambda self, x: self.head(self.body(x).relu())
@@ -262,6 +282,30 @@ def test_what_cannot_be_exported_or_differs_is_refused_in_a_line(tmp_path: Path)
                 print("ok" if str(end.code).startswith("error: ") and message in str(end.code) else end.code)
             else:
                 print(message, "was exported")
+        seed.own.OwnModel.forward = y
+        own_data = seed.own_data.OwnData
+        val_dataloader = own_data.val_dataloader
+
+        def refuse(*args, **kwargs):
+            raise OSError(30, "Read-only file system")
+
+        def attempt():
+            try:
+                main([])
+            except (SystemExit, OSError) as end:
+                print(end)
+
+        del own_data.val_dataloader, own_data.predict_dataloader
+        attempt()
+        own_data.val_dataloader = lambda self: []
+        attempt()
+        own_data.val_dataloader = lambda self: torch.utils.data.DataLoader([])
+        attempt()
+        own_data.val_dataloader, own_data.setup = val_dataloader, refuse
+        attempt()
+        del own_data.setup
+        tempfile.mkdtemp = refuse
+        attempt()
         sys.modules["onnxscript"] = None
         try:
             main(["first"])
@@ -270,7 +314,15 @@ def test_what_cannot_be_exported_or_differs_is_refused_in_a_line(tmp_path: Path)
     """
     result = in_project(project, "-c", textwrap.dedent(script))
     *others, last = result.stdout.splitlines()
-    assert others == ["ok"] * 8
+    none = "error: the datamodule has neither validation data nor data to predict, to check the export by"
+    assert others == [
+        *["ok"] * 8,
+        none,
+        none,
+        "error: the data to check the export by hold no batch",
+        "[Errno 30] Read-only file system",  # an error of the owner's code comes as it is
+        "error: runs/first: cannot be written: Read-only file system",
+    ]
     assert last.startswith("error: onnxscript not installed: python -m pip install --group export")
     assert result.stderr == ""
     assert {path.name for path in (project / "runs/first").iterdir()}.isdisjoint({"export"})

@@ -180,7 +180,8 @@ def test_what_an_owner_writes_goes_through_every_command(
         "data": "seed.own_data.OwnData" if owner.data else "seed.datamodule.LitDataModule",
         "data_arguments": {"rows": ROWS} if owner.data else None,
     }
-    _assert_ok(_drive(project, LATER, run))
+    doctor = ["doctor", *SMOKE, "--config", "configs/own.yaml", *owner.options, *QUICK]
+    _assert_ok(_drive(project, LATER | {"the doctor finds nothing in the way": doctor}, run))
 
     assert [path.name for path in (project / "runs").iterdir()] == ["own"]
     for name in [*KEPT, "metrics-validate.csv"]:

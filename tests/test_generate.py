@@ -34,7 +34,7 @@ def test_the_default_project_has_trained(tmp_path: Path) -> None:
 
 def test_files_that_were_not_requested_leave_no_empty_folder(tmp_path: Path) -> None:
     assert generate(tmp_path, "project_slug=seed", "ci=none", "verify=skip").returncode == 0
-    assert not (tmp_path / "seed" / ".github").exists()
+    assert not [name for name in (".github", ".gitlab") if (tmp_path / "seed" / name).exists()]
 
 
 def test_a_broken_module_fails_generation_and_leaves_nothing(tmp_path: Path) -> None:
@@ -155,12 +155,14 @@ def test_the_commands_of_the_readme_work_as_typed(render: Render, tmp_path: Path
     (project / "my.csv").write_text("\n".join(["size,kind,price", *rows]))
     (project / "new.csv").write_text("kind,size\nflat,10\nhouse,20\n")
     blocks = re.findall(r"```bash\n(.*?)```", (project / "README.md").read_text(), flags=re.DOTALL)
-    commands = [line for line in "".join(blocks).splitlines() if ".train " in line and not line.startswith("#")]
+    lines = [line for line in "".join(blocks).splitlines() if not line.startswith("#")]
+    commands = [line for line in lines if ".train " in line or ".doctor" in line]
     assert len(commands) >= 11
     for command in commands:
-        if "runs/sweep/best.yaml" in command:
-            continue  # of a search, which test_sweep.py runs
-        in_project(project, *command.split("#")[0].split()[1:])
+        if "runs/sweep/best.yaml" in command:  # of the search above it, here with one trial
+            in_project(project, "-m", "my_lightning_project.sweep", "--trials", "1", "--trainer.max_epochs", "1")
+        program, *options = command.split("#")[0].split()
+        in_project(project, *(["-m", "torch.distributed.run"] if program == "torchrun" else []), *options)
         if "new.csv" in command:
             [predictions] = project.glob("runs/*/predictions.csv")
             header, *values = predictions.read_text().splitlines()

@@ -15,18 +15,24 @@ import sys
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import yaml
 
-from conftest import REPO, render_into
+from conftest import CHOICES, REPO, render_into
 
 TESTS = REPO / "tests"
 QUICK = [
     *("--trainer.accelerator", "cpu", "--trainer.max_epochs", "1", "--trainer.logger", "false"),
     *("--trainer.limit_train_batches", "4", "--trainer.limit_val_batches", "2", "--trainer.limit_test_batches", "2"),
 ]
+OWN = ["--config", "configs/own.yaml"]
+OWN_SPACE = {
+    "model.lr": {"low": 0.001, "high": 0.1, "log": True},
+    "model.width": {"low": 2, "high": 32, "log": True},
+    "data.batch_size": {"choices": [8, 16]},
+}
 CRASH = """
         from pathlib import Path
         if Path("runs/sweep/trial-001").exists() and not Path("crashed").exists():
@@ -37,9 +43,9 @@ CRASH = """
 
 @pytest.fixture(scope="module")
 def rendered(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Three tasks, rendered once."""
+    """Every task, rendered once."""
     folder = tmp_path_factory.mktemp("rendered")
-    for task in ("regression", "classification", "image_classification", "language_model"):
+    for task in CHOICES["task"]:
         render_into(folder / task, task=task, project_slug="seed", logger="csv")
     return folder
 
@@ -50,6 +56,34 @@ def project(rendered: Path, tmp_path: Path) -> Path:
     return shutil.copytree(rendered / "regression" / "seed", tmp_path / "project")
 
 
+class AnyProject(NamedTuple):
+    """A project of any task, or one with a model and data from scratch.
+
+    Attributes:
+        folder: Its folder.
+        model: The file of its model.
+        options: Options of `fit` for a few steps of it.
+    """
+
+    folder: Path
+    model: Path
+    options: list[str]
+
+
+@pytest.fixture(params=[*CHOICES["task"], "from_scratch"])
+def any_project(request: pytest.FixtureRequest, rendered: Path, tmp_path: Path) -> AnyProject:
+    """A copy of the project of each task, and a project with a model and data from scratch."""
+    if request.param == "from_scratch":
+        project = shutil.copytree(rendered / "regression" / "seed", tmp_path / "project")
+        _add_own(project)
+        _search(project, OWN_SPACE, pruner="median")
+        return AnyProject(project, project / "src/seed/own_model.py", [*OWN, *QUICK])
+    project = shutil.copytree(rendered / request.param / "seed", tmp_path / "project")
+    small = ["--config", "configs/smoke.yaml", "--trainer.val_check_interval", "1.0"]
+    options = [*small, *QUICK] if request.param == "language_model" else QUICK
+    return AnyProject(project, project / "src/seed/module.py", options)
+
+
 @pytest.fixture
 def quick(project: Path) -> Path:
     """A project whose `fit` is the stand-in, with a search over its learning rate."""
@@ -57,6 +91,14 @@ def quick(project: Path) -> Path:
     shutil.copy(TESTS / "stand_in/dry_run.py", project / "src/seed/sweep/dry_run.py")
     _search(project, {"model.lr": {"low": 0.0001, "high": 0.1, "log": True}}, fit="--seconds 0.2")
     return project
+
+
+def _add_own(project: Path) -> None:
+    """Add a model and data from scratch, and the overlay that names them."""
+    for name in ("model", "data"):
+        shutil.copy(TESTS / f"first_hour/regression_{name}.py", project / f"src/seed/own_{name}.py")
+    own = {"model": {"class_path": "seed.own_model.OwnModel"}, "data": {"class_path": "seed.own_data.OwnData"}}
+    (project / "configs/own.yaml").write_text(yaml.safe_dump(own))
 
 
 def _search(project: Path, space: dict[str, Any], **settings: Any) -> None:
@@ -129,9 +171,11 @@ def _kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
-def _assert_search_survives(project: Path, *options: str) -> None:
-    """Kill a search of 8 trials after 3, finish it, and train with the best overlay."""
-    asked = ["--trials", "8", *options, *QUICK]
+def test_killed_search_finishes_with_exactly_its_trials(any_project: AnyProject) -> None:
+    """Kill a search of 8 trials after 3, of which one crashes; finish it, and train with the best parameters."""
+    project, model, options = any_project
+    model.write_text(model.read_text().replace("super().__init__()\n", f"super().__init__(){CRASH}", 1))
+    asked = ["--trials", "8", *options]
     killed = _start(project, *asked)
     _wait_for(project / "runs/sweep/trial-003/run.json")
     _kill(killed)
@@ -164,52 +208,38 @@ def _assert_search_survives(project: Path, *options: str) -> None:
     for name in ("history", "parallel", "importances"):
         assert (project / f"runs/sweep/{name}.png").read_bytes().startswith(b"\x89PNG")
     assert facts["method"] == {"sampler": "TPESampler", "pruner": "MedianPruner", "seed": 0}
-    assert facts["space"]["model.lr"] == {"low": 0.001, "high": 0.1, "log": True, "step": None}
+    space = yaml.safe_load((project / "configs/sweep.yaml").read_text())["space"]
+    assert rows[0].keys() >= space.keys()
+    assert facts["space"].keys() == space.keys()
+    for name, bounds in space.items():
+        assert facts["space"][name].items() >= bounds.items()
 
 
-def test_killed_search_finishes_with_exactly_its_trials(project: Path) -> None:
-    module = project / "src/seed/module.py"
-    module.write_text(module.read_text().replace("super().__init__()\n", f"super().__init__(){CRASH}", 1))
-    _assert_search_survives(project)
-    assert _rows(project / "runs/sweep/trials.csv")[0].keys() >= {"model.lr", "model.hidden", "data.batch_size"}
-
-
-def test_model_and_data_from_scratch_are_searched_too(project: Path) -> None:
-    for name in ("model", "data"):
-        shutil.copy(TESTS / f"first_hour/regression_{name}.py", project / f"src/seed/own_{name}.py")
-    own = {"model": {"class_path": "seed.own_model.OwnModel"}, "data": {"class_path": "seed.own_data.OwnData"}}
-    (project / "configs/own.yaml").write_text(yaml.safe_dump(own))
-    _search(
-        project,
-        {"model.width": {"low": 2, "high": 32, "log": True}, "data.batch_size": {"choices": [8, 16]}},
-        fit="--config configs/own.yaml",
-        trials=2,
-    )
+def test_trial_of_a_model_and_data_from_scratch_has_its_defaults_and_can_be_tested(project: Path) -> None:
+    _add_own(project)
+    _search(project, OWN_SPACE, fit=" ".join(OWN), trials=1)
     lines = _sweep(project, *QUICK)
-    assert "trials: 2 finished" in lines
-    facts = _facts(project)
-    assert [facts["best"].keys() >= {"model.width", "data.batch_size"}, facts["trials"]["finished"]] == [True, 2]
-    [default] = [row for row in _rows(project / "runs/sweep/trials.csv") if row["trial"] == "trial-000"]
-    assert (default["model.width"], default["data.batch_size"]) == ("16", "8")
-    _train(project, "fit", "--name", "again", "--config", "runs/sweep/best.yaml")
-    assert _best(project / "runs/again") == facts["best"]["value"]
+    assert "trials: 1 finished" in lines
+    [trial] = _rows(project / "runs/sweep/trials.csv")
+    assert (trial["model.width"], trial["data.batch_size"]) == ("16", "8")
+    assert _facts(project)["best"].keys() >= OWN_SPACE.keys()
 
-    best = f"runs/sweep/{facts['best']['trial']}"
-    _train(project, "test", "--ckpt_path", f"{best}/checkpoints/best.ckpt", "--trainer.logger", "false")
-    assert (project / best / "metrics-test.csv").exists()
-    assert sorted(path.name for path in (project / "runs").iterdir()) == ["again", "sweep"]
+    _train(project, "test", "--ckpt_path", "runs/sweep/trial-000/checkpoints/best.ckpt", "--trainer.logger", "false")
+    assert (project / "runs/sweep/trial-000/metrics-test.csv").exists()
+    assert [path.name for path in (project / "runs").iterdir()] == ["sweep"]
 
-    [wrong] = _sweep(project, "--folds", "3", "--config", "configs/own.yaml", status=1)
+    [wrong] = _sweep(project, "--folds", "3", *OWN, status=1)
     assert wrong == (
         "error: --folds: seed.own_data.OwnData takes no `folds` and `fold`; give it both, or repeat with --seeds"
     )
 
 
-def test_five_seeds_have_a_mean_and_a_spread(project: Path) -> None:
-    lines = _sweep(project, "--seeds", "0", "1", "2", "3", "4", "--jobs", "2", *QUICK)
+def test_five_seeds_have_a_mean_and_a_spread(any_project: AnyProject) -> None:
+    project, _, options = any_project
+    lines = _sweep(project, "--seeds", "0", "1", "2", "3", "4", "--jobs", "2", *options)
     assert lines[-1] == "runs/seeds"
     rows = {row["metric"]: row for row in _rows(project / "runs/seeds/scores.csv")}
-    assert {"val_loss", "val_rmse", "test_loss", "test_rmse"} <= rows.keys()
+    assert {"val_loss", "test_loss"} <= rows.keys()
     for metric, row in rows.items():
         values = [float(row[f"seed-{seed}"]) for seed in range(5)]
         assert float(row["mean"]) == pytest.approx(statistics.mean(values))
@@ -219,17 +249,17 @@ def test_five_seeds_have_a_mean_and_a_spread(project: Path) -> None:
         assert [float(cell) for cell in printed[1:3]] == pytest.approx(
             [float(row["mean"]), float(row["std"])], rel=1e-4
         )
+    data = []
     for seed in range(5):
         folder = project / f"runs/seeds/seed-{seed}"
         config = yaml.safe_load((folder / "config.yaml").read_text())
-        assert (config["seed_everything"], config["data"]["init_args"]["split_seed"]) == (seed, 0)
+        assert config["seed_everything"] == seed
+        data.append(config["data"])
         assert float(rows["val_loss"][f"seed-{seed}"]) == _best(folder)
         [tested] = _rows(folder / "metrics-test.csv")
         assert rows["test_loss"][f"seed-{seed}"] == tested["test_loss"]
+    assert data == [data[0]] * 5  # also its split
     assert len({rows["val_loss"][f"seed-{seed}"] for seed in range(5)}) == 5
-    before = (project / "runs/seeds/seed-0/metrics.csv").stat().st_mtime_ns
-    assert _sweep(project, "--seeds", "0", "1", *QUICK)[-1] == "runs/seeds"  # all there already
-    assert (project / "runs/seeds/seed-0/metrics.csv").stat().st_mtime_ns == before
 
 
 def test_every_row_is_in_one_fold_and_every_class_in_each(rendered: Path, tmp_path: Path) -> None:
@@ -240,6 +270,9 @@ def test_every_row_is_in_one_fold_and_every_class_in_each(rendered: Path, tmp_pa
     assert [first["rows"][split] for split in ("train", "val")] == [second["rows"][split] for split in ("val", "train")]
     by_class = zip(*(described["train_rows_by_class"].values() for described in (first, second)), strict=True)
     assert all(abs(one - other) <= 1 for one, other in by_class)
+    before = (project / "runs/folds/fold-0/metrics.csv").stat().st_mtime_ns
+    assert _sweep(project, "--folds", "2", *QUICK)[-1] == "runs/folds"  # all there already
+    assert (project / "runs/folds/fold-0/metrics.csv").stat().st_mtime_ns == before
 
 
 @pytest.mark.parametrize(

@@ -1,3 +1,20 @@
+class InputError(ValueError):
+    """A value cannot be used.
+
+    Attributes:
+        message: What is wrong, in one line.
+        field: The column, option or input it is in, if it is in one.
+        row: Number of its row, counted from 1, if there are several.
+    """
+
+    def __init__(self, message: str, field: str | None = None, row: int | None = None) -> None:
+        where = [f"row {row}"] if row else []
+        super().__init__(": ".join([*where, *([field] if field else []), message]))
+        self.message = message
+        self.field = field
+        self.row = row
+
+
 NO_ARRAY = (TypeError, ValueError, OverflowError)  # raised by NumPy for rows that are none
 
 
@@ -79,11 +96,16 @@ def main(args: Sequence[str]) -> None:
             raise InputError("name what to predict; the top of this file says how")
         predictor = Predictor(Path(__file__).parent)
         columns = predictor.predict(predictor.read(args))
+        writer = csv.writer(sys.stdout, lineterminator="\n")
+        writer.writerow(["row", *columns])
+        writer.writerows([row, *values] for row, values in enumerate(zip(*columns.values(), strict=True), start=1))
+        sys.stdout.flush()
+    except BrokenPipeError:  # what reads the output has closed it, such as `head`
+        # At exit Python flushes again: https://docs.python.org/3/library/signal.html#note-on-sigpipe
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["row", *columns])
-    writer.writerows([row, *values] for row, values in enumerate(zip(*columns.values(), strict=True), start=1))
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ It needs model.onnx and model.json in its folder. In Python:
 import csv
 import io
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -21,23 +22,6 @@ import numpy as np
 import onnxruntime
 
 MAX_PIXELS = 178_956_970  # where Pillow takes an image for a decompression bomb
-
-
-class InputError(ValueError):
-    """A value cannot be used.
-
-    Attributes:
-        message: What is wrong, in one line.
-        field: The column, option or input it is in, if it is in one.
-        row: Number of its row, counted from 1, if there are several.
-    """
-
-    def __init__(self, message: str, field: str | None = None, row: int | None = None) -> None:
-        where = [f"row {row}"] if row else []
-        super().__init__(": ".join([*where, *([field] if field else []), message]))
-        self.message = message
-        self.field = field
-        self.row = row
 
 
 class Predictor:

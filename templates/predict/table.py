@@ -12,10 +12,12 @@ It needs model.onnx and model.json in its folder. In Python:
 import csv
 import json
 import math
+import os
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -24,23 +26,6 @@ import onnxruntime
 
 GROUPING = {".": r"[ '\u00a0\u202f,]", ",": r"[ '\u00a0\u202f.]"}  # between thousands, by decimal sign
 TRUE, FALSE = ("true", "1", "1.0"), ("false", "0", "0.0")
-
-
-class InputError(ValueError):
-    """A value cannot be used.
-
-    Attributes:
-        message: What is wrong, in one line.
-        field: The column, option or input it is in, if it is in one.
-        row: Number of its row, counted from 1, if there are several.
-    """
-
-    def __init__(self, message: str, field: str | None = None, row: int | None = None) -> None:
-        where = [f"row {row}"] if row else []
-        super().__init__(": ".join([*where, *([field] if field else []), message]))
-        self.message = message
-        self.field = field
-        self.row = row
 
 
 class Predictor:
@@ -134,13 +119,8 @@ class Predictor:
         return plain_columns(outputs)
 
     def _present(self, row: dict[str, Any], column: dict[str, Any]) -> Any:
-        """Return a value, or None if it is missing."""
-        value = row[column["name"]]
-        if isinstance(value, str):
-            value = value.strip()
-            value = None if value in self.missing else value
-        elif isinstance(value, float) and math.isnan(value):
-            value = None
+        """Return the value of a column, or None if it is missing."""
+        value = present(row[column["name"]], self.missing)
         if value is None and column["required"]:
             raise ValueError("holds no value; this model needs one")
         return value
@@ -154,6 +134,14 @@ class Predictor:
         elif isinstance(value, float) and value.is_integer():
             value = int(value)
         return self.codes[column["name"]].get(None if value is None else str(value), 0)
+
+
+def present(value: Any, missing: Collection[str]) -> Any:
+    """Return a value, or None if it is NaN or one of the texts that stand for a missing value."""
+    if isinstance(value, str):
+        text = value.strip()
+        return None if text in missing else text
+    return None if isinstance(value, float) and math.isnan(value) else value
 
 
 def to_numbers(value: Any, column: dict[str, Any]) -> list[float]:
@@ -177,7 +165,7 @@ def to_numbers(value: Any, column: dict[str, Any]) -> list[float]:
         if not re.fullmatch(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?", plain):
             raise ValueError(f"holds {value!r}, which is not a number")
         value = plain
-    elif isinstance(value, bool) or not isinstance(value, (int, float)):
+    elif isinstance(value, bool) or not isinstance(value, (int, float, Decimal)):
         raise ValueError(f"holds {value!r}, which is not a number")
     if not math.isfinite(number := float(value)):
         raise ValueError(f"holds {value!r}, which is not a finite number")

@@ -12,6 +12,7 @@ It needs model.onnx and model.json in its folder. In Python:
 import codecs
 import csv
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,23 +20,6 @@ from typing import Any
 
 import numpy as np
 import onnxruntime
-
-
-class InputError(ValueError):
-    """A value cannot be used.
-
-    Attributes:
-        message: What is wrong, in one line.
-        field: The column, option or input it is in, if it is in one.
-        row: Number of its row, counted from 1, if there are several.
-    """
-
-    def __init__(self, message: str, field: str | None = None, row: int | None = None) -> None:
-        where = [f"row {row}"] if row else []
-        super().__init__(": ".join([*where, *([field] if field else []), message]))
-        self.message = message
-        self.field = field
-        self.row = row
 
 
 class Predictor:
@@ -101,7 +85,7 @@ class Predictor:
         }
         for name, value in chosen.items():
             if value < 0 or (value == 0 and name != "new_tokens"):
-                raise InputError(f"is {value}; it must be above 0", name)
+                raise InputError(f"is {value}; it must be {'0 or more' if name == 'new_tokens' else 'above 0'}", name)
         return self._pieces(self._sampled(self.tokens(prompt), np.random.default_rng(seed), **chosen))
 
     def read(self, paths: Sequence[str]) -> list[Any]:

@@ -25,6 +25,16 @@ def test_the_exported_model_agrees_with_pytorch(trained: Path, capsys: pytest.Ca
     assert {path.name for path in (trained / "export").iterdir()} == {"model.onnx", "model.json", "predict.py"}
 
 
+def test_checked_rows_are_evenly_spaced() -> None:
+    pytest.importorskip("onnxruntime", reason="python -m pip install --group export")
+    from {{ cookiecutter.project_slug }}.export.plain import spaced
+
+    assert spaced(10, 4).tolist() == [0, 3, 6, 9]
+    assert spaced(3, 9).tolist() == [0, 1, 2]
+    assert spaced(0, 9).tolist() == []
+    assert spaced(10**9, 2).tolist() == [0, 10**9 - 1]
+
+
 def test_another_prediction_is_a_mismatch() -> None:
     pytest.importorskip("onnxruntime", reason="python -m pip install --group export")
     from {{ cookiecutter.project_slug }}.export.parity import compare

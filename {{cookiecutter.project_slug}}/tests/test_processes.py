@@ -108,9 +108,9 @@ def test_auto_needs_a_name_and_fit(workdir: Path, args: list[str], capsys: pytes
 @pytest.mark.parametrize(
     ("environment", "option", "line"),
     [
-        (TORCHRUN, "devices=3", "--trainer.devices 3: torchrun has started 2 processes on each machine; drop the"),
-        (TORCHRUN, "num_nodes=3", "--trainer.num_nodes 3: torchrun has started 2 machines; drop the option"),
-        (SLURM, "devices=3", "--trainer.devices 3: Slurm has started 2 processes on each machine; drop the option"),
+        (TORCHRUN, "devices=3", "--trainer.devices 3 contradicts torchrun, which has started processes on each machine"),
+        (TORCHRUN, "num_nodes=3", "--trainer.num_nodes 3 contradicts torchrun, which has started machines: 2; drop"),
+        (SLURM, "devices=3", "--trainer.devices 3 contradicts Slurm, which has started processes on each machine: 2"),
         (SLURM | {"SLURM_NTASKS": "3"}, "devices=1", "Slurm has started 3 tasks on 2 machines, but each needs as many"),
     ],
 )

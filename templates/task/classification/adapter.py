@@ -3,48 +3,33 @@
 from functools import cached_property
 from typing import Any
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from .plain import class_outputs
-from .table import TableAdapter, TableInputs, codes_of, numbers_of
+from .table import ExportedTable, TableAdapter
 
 
-class Exported(nn.Module):
-    """Map raw numbers and codes of categories to the probability of every class.
+class ExportedClassifier(ExportedTable):
+    """Map raw numbers and codes of categories to the probability of every class, or to what another model returns.
 
     Args:
         adapter: The trained model and its data.
     """
 
     def __init__(self, adapter: TableAdapter) -> None:
-        super().__init__()
-        self.model = adapter.model
-        self.names = list(adapter.inputs)
-        self.inputs = TableInputs(adapter.encoder)
+        super().__init__(adapter)
         self.classes = adapter.datamodule.num_classes
 
-    def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.outputs(*raw).values())
-
-    def outputs(self, *raw: Tensor) -> dict[str, Tensor]:
-        """Name the outputs: probabilities, or whatever another model returns."""
-        inputs = dict(zip(self.names, raw, strict=True))
-        batch = (self.inputs(numbers_of(inputs)), codes_of(inputs))
-        return class_outputs(self.model.predict_step(batch, 0), self.classes)
+    def outputs(self, *inputs: Tensor) -> dict[str, Tensor]:
+        return class_outputs(self.model.predict_step(self.encode(inputs), 0), self.classes)
 
 
 class LitAdapter(TableAdapter):
     """Export the model with the encoding of its table."""
 
     @cached_property
-    def module(self) -> Exported:
-        return Exported(self)
-
-    @cached_property
-    def output_names(self) -> list[str]:
-        with torch.inference_mode():
-            return list(self.module.outputs(*self.inputs.values()))
+    def module(self) -> ExportedClassifier:
+        return ExportedClassifier(self)
 
     @property
     def about(self) -> dict[str, Any]:

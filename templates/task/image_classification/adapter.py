@@ -7,32 +7,28 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..engine.predictions import to_columns
-from .plain import PlainAdapter, Sample, class_outputs
+from .plain import Exported, PlainAdapter, Sample, class_outputs, spaced
 
 PIECE = 256  # images that are compared at a time
 
 
-class Exported(nn.Module):
-    """Map images as bytes to the probability of every class.
+class ExportedImages(Exported):
+    """Map images as bytes to the probability of every class, or to what another model returns.
 
     Args:
         adapter: The trained model and its data.
     """
 
     def __init__(self, adapter: PlainAdapter) -> None:
-        super().__init__()
-        self.model = adapter.model
+        super().__init__(adapter.model)
         self.normalize = adapter.datamodule.normalize
         self.classes = adapter.datamodule.num_classes
 
-    def forward(self, *raw: Tensor) -> tuple[Tensor, ...]:
-        return tuple(self.outputs(*raw).values())
-
-    def outputs(self, images: Tensor) -> dict[str, Tensor]:
-        """Name the outputs: probabilities, or whatever another model returns."""
+    def outputs(self, *inputs: Tensor) -> dict[str, Tensor]:
+        [images] = inputs
         return class_outputs(self.model.predict_step(self.normalize(images), 0), self.classes)
 
 
@@ -42,18 +38,13 @@ class LitAdapter(PlainAdapter):
     kind = "image"
 
     @cached_property
-    def module(self) -> Exported:
-        return Exported(self)
+    def module(self) -> ExportedImages:
+        return ExportedImages(self)
 
     @cached_property
     def inputs(self) -> dict[str, Tensor]:
         size = self.datamodule.fitted["image_size"]
         return {"images": torch.zeros(2, self.datamodule.in_channels, size, size, dtype=torch.uint8)}
-
-    @cached_property
-    def output_names(self) -> list[str]:
-        with torch.inference_mode():
-            return list(self.module.outputs(*self.inputs.values()))
 
     @property
     def about(self) -> dict[str, Any]:
@@ -64,16 +55,11 @@ class LitAdapter(PlainAdapter):
             "image": {"size": data.fitted["image_size"], "channels": data.in_channels},
         }
 
-    @property
-    def note(self) -> str | None:
-        return None
-
     def samples(self, most: int) -> Iterator[Sample]:
         data = self.datamodule
         data.setup("validate")
         rows = data.splits["val"]
-        rows = rows if len(rows) <= most else rows[torch.linspace(0, len(rows) - 1, most).long()]
-        for piece in rows.split(PIECE):
+        for piece in rows[spaced(len(rows), most)].split(PIECE):
             sources = [data.found[data.names[row]] for row in piece.tolist()]
             images = data.normalize(torch.stack([data.read(source) for source in sources]))
             with torch.inference_mode():

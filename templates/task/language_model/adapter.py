@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..engine.errors import InputError
-from .plain import Columns, Forward, Mismatch, PlainAdapter, Sample
+from .plain import Columns, Exported, Mismatch, PlainAdapter, Sample, spaced
 from .predict import Predictor, run
 
 PIECE = 34  # blocks that are compared at a time: two batches of the largest size
@@ -17,21 +17,38 @@ EXAMPLE = 40  # tokens of the prompt that is shown as an example
 GENERATED = 32  # tokens that are generated for the check
 
 
+class ExportedText(Exported):
+    """Map tokens (batch, tokens) to logits (batch, tokens, vocab_size).
+
+    Args:
+        adapter: The trained model and its data.
+    """
+
+    def __init__(self, adapter: PlainAdapter) -> None:
+        super().__init__(adapter.model)
+        self.vocab_size = adapter.datamodule.vocab_size
+
+    def outputs(self, *inputs: Tensor) -> dict[str, Tensor]:
+        [tokens] = inputs
+        logits = self.model(tokens)
+        wanted = (*tokens.shape, self.vocab_size)
+        if not isinstance(logits, Tensor) or logits.shape != wanted:
+            found = f"shape {tuple(logits.shape)}" if isinstance(logits, Tensor) else f"a {type(logits).__name__}"
+            raise InputError(
+                f"{type(self.model).__name__} cannot be exported: its forward returns {found} for tokens of shape "
+                f"{wanted[:2]}, not logits of shape {wanted}"
+            )
+        return {"logits": logits}
+
+
 class LitAdapter(PlainAdapter):
-    """Export `forward`, from tokens (batch, tokens) to logits (batch, tokens, vocab_size)."""
+    """Export `forward` of a language model."""
 
     kind = "text"
 
     @cached_property
-    def module(self) -> nn.Module:
-        shape = tuple(self.model(self.inputs["tokens"]).shape)
-        wanted = (*self.inputs["tokens"].shape, self.datamodule.vocab_size)
-        if shape != wanted:
-            raise InputError(
-                f"{type(self.model).__name__} cannot be exported: its forward returns shape {shape} for tokens of "
-                f"shape {wanted[:2]}, not logits of shape {wanted}"
-            )
-        return Forward(self.model)
+    def module(self) -> ExportedText:
+        return ExportedText(self)
 
     @cached_property
     def inputs(self) -> dict[str, Tensor]:
@@ -40,10 +57,6 @@ class LitAdapter(PlainAdapter):
     @property
     def varying(self) -> dict[str, dict[int, tuple[str, int]]]:
         return {"tokens": {1: ("time", self.datamodule.block_size)}}
-
-    @cached_property
-    def output_names(self) -> list[str]:
-        return ["logits"]
 
     @property
     def about(self) -> dict[str, Any]:
@@ -54,23 +67,20 @@ class LitAdapter(PlainAdapter):
         example = vocabulary.decode(self.datamodule.corpus[start : start + EXAMPLE])
         return {"text": {**settings, "vocabulary": vocabulary.characters, "example": example}}
 
-    @property
-    def note(self) -> str | None:
-        return None
-
     def samples(self, most: int) -> Iterator[Sample]:
         data = self.datamodule
         data.setup("validate")
         blocks = data.blocks["val"]
-        rows = torch.linspace(0, len(blocks) - 1, min(most, len(blocks))).long()
-        for piece in rows.split(PIECE):
+        for piece in spaced(len(blocks), most).split(PIECE):
             tokens = torch.stack([blocks[row][0] for row in piece.tolist()])
             with torch.inference_mode():
-                yield Sample(list(tokens.numpy()), {"logits": list(self.model(tokens).float().numpy())})
+                outputs = self.module.outputs(tokens)
+            yield Sample(list(tokens.numpy()), {name: list(each.float().numpy()) for name, each in outputs.items()})
 
     def predict(self, predictor: Predictor, rows: Sequence[Any], batch_size: int) -> Columns:
-        parts = [np.stack(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size)]
-        return {"logits": [logits for part in parts for logits in run(predictor, {"tokens": part})["logits"]]}
+        batches = (np.stack(rows[start : start + batch_size]) for start in range(0, len(rows), batch_size))
+        parts = [run(predictor, {"tokens": tokens}) for tokens in batches]
+        return {name: [row for part in parts for row in part[name]] for name in parts[0]}
 
     def check(self, predictor: Predictor) -> None:
         """Check that texts become the same tokens, and are continued by the same most likely ones."""

@@ -6,10 +6,10 @@ import torch
 from torch import Tensor, nn
 
 from ..engine.errors import InputError
-from .table import TableAdapter, TableInputs, codes_of, numbers_of
+from .table import ExportedTable, TableAdapter
 
 
-class Exported(nn.Module):
+class ExportedRegressor(ExportedTable):
     """Map raw numbers and codes of categories to the targets in their own units.
 
     Args:
@@ -17,40 +17,32 @@ class Exported(nn.Module):
     """
 
     def __init__(self, adapter: TableAdapter) -> None:
-        super().__init__()
+        super().__init__(adapter)
         data = adapter.datamodule
-        self.model = adapter.model
-        self.names = list(adapter.inputs)
-        self.inputs = TableInputs(adapter.encoder)
         self.known = [len(values) for values in adapter.encoder.categories.values()]
         self.mean = nn.Buffer(torch.tensor(data.target_mean))
         self.std = nn.Buffer(torch.tensor(data.target_std))
         self.log_target = data.log_target
 
-    def forward(self, *raw: Tensor) -> Tensor:
-        inputs = dict(zip(self.names, raw, strict=True))
-        codes = codes_of(inputs)
+    def outputs(self, *inputs: Tensor) -> dict[str, Tensor]:
+        numbers, codes = self.encode(inputs)
         hot = [
             (codes[:, column, None] == torch.arange(1, known + 1)).float()  # no column for values unseen in training
             for column, known in enumerate(self.known)
         ]
-        y = self.model.predict_step(torch.cat([self.inputs(numbers_of(inputs)), *hot], dim=1), 0)
+        y = self.model.predict_step(torch.cat([numbers, *hot], dim=1), 0)
         if y.dim() != 2 or y.shape[1] != len(self.mean):
             raise InputError(f"predict_step returns shape {tuple(y.shape)}, not (rows, {len(self.mean)})")
         y = y.double() * self.std + self.mean
-        return y.expm1() if self.log_target else y
+        return {"values": y.expm1() if self.log_target else y}
 
 
 class LitAdapter(TableAdapter):
     """Export the model with the encoding of its table."""
 
     @cached_property
-    def module(self) -> nn.Module:
-        return Exported(self)
-
-    @cached_property
-    def output_names(self) -> list[str]:
-        return ["values"]
+    def module(self) -> ExportedRegressor:
+        return ExportedRegressor(self)
 
     @property
     def scales(self) -> dict[str, float]:

@@ -44,6 +44,7 @@ from .loggers import log_config
 from .metrics import MetricsCSV
 from .optimizer import FusedOptimizer, KeepConfiguredOptimizer
 from .predictions import PredictionWriter
+from .processes import require_same_checkpoint
 from .progress import progress_bar
 from .provenance import RunRecord
 from .record import read_record, remove_if_unused
@@ -99,6 +100,8 @@ class RunConfig(SaveConfigCallback):
     """
 
     def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        # Before anything else that processes tell each other
+        require_same_checkpoint(trainer, self.config.ckpt_path)
         resumes = self.config.ckpt_path is not None
         self.config = self.config.clone()
         self.config.ckpt_path = None
@@ -251,6 +254,9 @@ class CLI(LightningCLI):
                 saved = {section: settings for section, settings in saved.items() if section in checkpoints.BASES}
         run = runs.name_of(self.root, self.checkpoint.path) if self.checkpoint and self.resumes else None
         trainer_config = runs.trainer_config(self.root / run) if run else {}
+        if find_launch():  # which decides these, whoever decided them before
+            for option in ("num_nodes", "devices"):
+                trainer_config.get("trainer", {}).pop(option, None)
         # As if it were the first --config: after the defaults, before everything that was typed. Keys keep their order,
         # since the order of columns is that of the model's inputs.
         try:

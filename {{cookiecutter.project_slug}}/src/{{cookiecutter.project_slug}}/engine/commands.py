@@ -17,6 +17,7 @@ COMMANDS = {
     "compare": "compare runs: by a metric, or two in everything that differs",
     "sweep": "search for hyperparameters, or repeat a training with several seeds or folds",
     "export": "export a run's best model to ONNX, and check it against PyTorch",
+    "doctor": "look at machine, launcher, data and model, and say what is wrong; compute what n devices need",
     "serve": "serve an exported run over HTTP, with a page to try it by hand",
 }
 # Those of a cluster, where the project has them

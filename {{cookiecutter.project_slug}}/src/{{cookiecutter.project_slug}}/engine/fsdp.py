@@ -1,5 +1,6 @@
 """FSDP2 for models without `configure_model`."""
 
+from collections.abc import Iterator
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -8,8 +9,8 @@ import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.strategies import ModelParallelStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
+from torch import nn
 from torch.distributed.fsdp import fully_shard
-from torch.nn import ModuleList
 
 
 class FSDP2Strategy(ModelParallelStrategy):
@@ -47,12 +48,18 @@ class FSDP2Strategy(ModelParallelStrategy):
             self.optimizers = optimizers
 
 
+def units(module: nn.Module) -> Iterator[nn.Module]:
+    """List the parts of a model that are each gathered at once: its children, and blocks in an `nn.ModuleList`."""
+    for layer in module.children():
+        lists = [part for part in layer.modules() if isinstance(part, nn.ModuleList)]
+        blocks = [block for part in lists for block in part]
+        for unit in blocks if isinstance(layer, nn.ModuleList) else [*blocks, layer]:
+            if next(unit.parameters(), None) is not None:
+                yield unit
+
+
 def _shard(module: LightningModule) -> None:
     mesh = module.device_mesh
     assert mesh is not None, "the strategy has made the mesh"
-    for layer in module.children():
-        lists = [part for part in layer.modules() if isinstance(part, ModuleList)]
-        blocks = [block for part in lists for block in part]
-        for unit in blocks if isinstance(layer, ModuleList) else [*blocks, layer]:
-            if next(unit.parameters(), None) is not None:
-                fully_shard(unit, mesh=mesh["data_parallel"])
+    for unit in units(module):
+        fully_shard(unit, mesh=mesh["data_parallel"])

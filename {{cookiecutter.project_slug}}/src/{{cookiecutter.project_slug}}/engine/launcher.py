@@ -57,10 +57,10 @@ class Launch:
             )
         for option, given, started in (("num_nodes", num_nodes, self.nodes), ("devices", devices, self.processes)):
             if given not in FOLLOWS and int(given) != started:
-                what = "machines" if option == "num_nodes" else "processes on each machine"
+                what = "machines: {}" if option == "num_nodes" else "processes on each machine: {}"
                 raise InputError(
-                    f"--trainer.{option} {given}: {self.by} has started {started} {what}; drop the option, or start "
-                    f"{given} of them"
+                    f"--trainer.{option} {given} contradicts {self.by}, which has started {what.format(started)}; "
+                    "drop the option"
                 )
         own = {"strategy": self.ddp} if self.ddp and strategy in ("auto", "ddp") else {}
         return {"num_nodes": self.nodes, "devices": self.processes, **own}

@@ -1,11 +1,14 @@
 """What processes of a run tell each other, on any strategy."""
 
 import io
+import os
 from typing import Any
 
 import torch
 from lightning.pytorch import Trainer
 from torch import Tensor
+
+from .errors import InputError
 
 
 def gather(trainer: Trainer, value: Any) -> list[Any]:
@@ -45,3 +48,19 @@ def gather_tensor(trainer: Trainer, value: Tensor) -> Tensor:
         torch.distributed.all_gather(values, value)
         return torch.stack(values)
     return trainer.strategy.all_gather(value).reshape(trainer.world_size, *value.shape)
+
+
+def require_same_checkpoint(trainer: Trainer, path: str | None) -> None:
+    """Check that all processes resume from the same checkpoint, or none does.
+
+    Args:
+        trainer: Its strategy connects the processes.
+        path: The checkpoint that this process found.
+
+    Raises:
+        InputError: If the machines do not see the same files.
+    """
+    found = gather(trainer, f"a checkpoint of {os.path.getsize(path)} bytes" if path else "no checkpoint")
+    if len(set(found)) > 1:
+        places = " and ".join(dict.fromkeys(found))
+        raise InputError(f"the processes resume from {places}: keep the runs in a folder that all machines share")

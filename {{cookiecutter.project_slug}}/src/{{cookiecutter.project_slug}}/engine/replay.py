@@ -12,7 +12,6 @@ generator that they keep to themselves is not, except a sampler's or a DataLoade
 from __future__ import annotations
 
 import copy
-import os
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import count, islice
@@ -79,7 +78,6 @@ class Replay(Callback):
         if stage != "fit":
             return
         self.trainer = trainer
-        _require_same_checkpoint(trainer)
         self.seed = trainer.strategy.broadcast(torch.initial_seed())
         self._at_boundary = [
             act
@@ -481,19 +479,6 @@ def _logged_steps(trainer: Trainer) -> int:
     batches: Any = loop.batch_progress.current
     unfinished = trainer.validating or batches.processed > batches.completed
     return loop._batches_that_stepped + int(unfinished and not loop._should_accumulate())
-
-
-def _require_same_checkpoint(trainer: Trainer) -> None:
-    """Check that all processes resume from the same checkpoint, or none does.
-
-    Raises:
-        InputError: If the machines do not see the same files.
-    """
-    path = trainer.ckpt_path
-    found = gather(trainer, f"a checkpoint of {os.path.getsize(path)} bytes" if path else "no checkpoint")
-    if len(set(found)) > 1:
-        places = " and ".join(dict.fromkeys(found))
-        raise InputError(f"the processes resume from {places}: keep the runs in a folder that all machines share")
 
 
 def _compare_batch(trainer: Trainer, processes: int, accumulated: int) -> None:

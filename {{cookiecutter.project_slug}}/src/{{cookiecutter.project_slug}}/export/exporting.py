@@ -42,7 +42,10 @@ def export_run(folder: Path, check_rows: int) -> Path:
     """
     run = load_run(folder)
     adapter: PlainAdapter = LitAdapter(run) if isinstance(run.datamodule, LitDataModule) else PlainAdapter(run)
-    unfinished = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=folder))
+    try:
+        unfinished = Path(tempfile.mkdtemp(prefix=f".{FOLDER}-", dir=folder))
+    except OSError as error:
+        raise InputError(f"{folder}: cannot be written: {error.strerror}") from None
     try:
         write_onnx(adapter, unfinished / "model.onnx")
         about = describe(adapter, unfinished / "model.onnx", folder.name)
@@ -87,7 +90,8 @@ def write_onnx(adapter: PlainAdapter, path: Path) -> None:
     )
     inputs = {name: tensor.clone() for name, tensor in adapter.inputs.items()}
     try:
-        names = adapter.output_names
+        with torch.inference_mode():
+            names = list(adapter.module.outputs(*inputs.values()))
         # PyTorch warns of its own graph, such as two inputs that share `batch`, and prints it where it fails.
         with warnings.catch_warnings(), redirect_stderr(StringIO()), torch.no_grad():
             warnings.simplefilter("ignore")

@@ -2,13 +2,13 @@
 
 import inspect
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
 from functools import cached_property
 from itertools import islice
 from typing import Any, NamedTuple
 
 import torch
 from lightning.pytorch import LightningModule
+from lightning.pytorch.utilities.model_helpers import is_overridden
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
@@ -36,19 +36,23 @@ class Sample(NamedTuple):
     expected: Columns
 
 
-class Forward(nn.Module):
-    """`forward` of a model, with its results in a tuple.
+class Exported(nn.Module):
+    """What is exported: a model from tensors to a tuple of tensors, whose names are those of `outputs`.
 
     Args:
         model: The trained model.
     """
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: LightningModule) -> None:
         super().__init__()
         self.model = model
 
+    def outputs(self, *inputs: Tensor) -> dict[str, Tensor]:
+        """Return the outputs by name; here they are what `forward` of the model returns."""
+        return named_tensors(self.model(*inputs))
+
     def forward(self, *inputs: Tensor) -> tuple[Tensor, ...]:
-        return tuple(named_tensors(self.model(*inputs)).values())
+        return tuple(self.outputs(*inputs).values())
 
 
 class PlainAdapter:
@@ -66,24 +70,19 @@ class PlainAdapter:
         self.datamodule = run.datamodule
 
     @cached_property
-    def module(self) -> nn.Module:
-        """What is exported: it maps `inputs` to the tensors that `output_names` names."""
-        return Forward(self.model)
+    def module(self) -> Exported:
+        """What is exported; it takes `inputs` in their order."""
+        return Exported(self.model)
 
     @cached_property
     def inputs(self) -> dict[str, Tensor]:
         """Two or more rows of every input, by name."""
-        batch = next(iter(self._batches()))
-        names = self._parameters
+        batch = next(self._batches(), None)
+        if batch is None:
+            raise InputError("the data to check the export by hold no batch")
         if len(next(iter(batch.values()))) < 2:
             batch = {name: tensor.repeat(2, *[1] * (tensor.dim() - 1)) for name, tensor in batch.items()}
-        return {name: batch[name] for name in names}
-
-    @cached_property
-    def output_names(self) -> list[str]:
-        """Names of the outputs."""
-        with torch.inference_mode():
-            return list(named_tensors(self.model(*self.inputs.values())))
+        return batch
 
     @property
     def varying(self) -> dict[str, dict[int, tuple[str, int]]]:
@@ -103,7 +102,7 @@ class PlainAdapter:
     @property
     def note(self) -> str | None:
         """What a user should know about the export, in a line."""
-        if isinstance(self.datamodule, DecodesPredictions):
+        if self.kind == "arrays" and isinstance(self.datamodule, DecodesPredictions):
             return "the datamodule's decode is not exported: predictions are plain numbers"
         return None
 
@@ -120,7 +119,7 @@ class PlainAdapter:
             columns = list(inputs.values())
             most -= len(columns[0])
             with torch.inference_mode():
-                outputs = named_tensors(self.model(*columns))
+                outputs = self.module.outputs(*columns)
             rows = [dict(zip(inputs, row, strict=True)) for row in zip(*(c.numpy() for c in columns), strict=True)]
             yield Sample(rows, plain_columns({name: output.float().numpy() for name, output in outputs.items()}))
 
@@ -165,16 +164,24 @@ class PlainAdapter:
             yield dict(zip(names, found, strict=True))
 
     def _loader(self) -> Any:
+        """Return the first loader of the validation data, or else of those to predict."""
         if self.datamodule is None:
             raise InputError("the model was trained without a datamodule, so there are no data to check the export by")
         self.datamodule.prepare_data()
         for stage, name in (("validate", "val_dataloader"), ("predict", "predict_dataloader")):
-            with suppress(Exception):  # Lightning's own methods raise an error if they are not overridden
+            if is_overridden(name, self.datamodule):
                 self.datamodule.setup(stage)
                 loader = getattr(self.datamodule, name)()
-                loaders = loader if isinstance(loader, (list, tuple)) else [loader]
-                return loaders[0] if isinstance(loaders[0], DataLoader) else loader
+                if isinstance(loader, (list, tuple)) and isinstance(next(iter(loader), None), DataLoader):
+                    return loader[0]  # of several
+                if loader is not None and loader != []:  # as is returned where there are none
+                    return loader
         raise InputError("the datamodule has neither validation data nor data to predict, to check the export by")
+
+
+def spaced(count: int, most: int) -> Tensor:
+    """Return row numbers from 0 to `count` - 1: all of them, or `most` that are evenly spaced."""
+    return torch.linspace(0, count - 1, min(most, count), dtype=torch.float64).round().long()
 
 
 def named_tensors(outputs: Any, name: str = "prediction") -> dict[str, Tensor]:

@@ -21,13 +21,14 @@ DEPENDENCIES = (
     "nvidia onnx onnx_ir onnxruntime onnxscript opentelemetry optuna packaging pandas pathspec pil pillow pip "
     "pkg_resources platformdirs pluggy polars pre_commit pre_commit_hooks propcache protobuf psutil py pyarrow "
     "pydantic pydantic_core pygments pylab pyparsing pytest pytest_xdist python_multipart pytorch pytorch_lightning "
-    "pyyaml ray requests rich ruff scikit_learn scipy sentry_sdk setuptools six sklearn sky skypilot sqlalchemy starlette sympy "
-    "tensorboard tensorflow threadpoolctl torch torch_xla torchaudio torchgen torchmetrics torchvision tqdm triton "
-    "types_pyyaml typeshed_client typing_extensions urllib3 uv uvicorn virtualenv wandb werkzeug wheel xdist yaml "
-    "yaml_stubs yarl"
+    "pyyaml ray requests rich ruff scikit_learn scipy sentry_sdk setuptools six sklearn sky skypilot sqlalchemy "
+    "starlette sympy tensorboard tensorflow threadpoolctl torch torch_xla torchaudio torchgen torchmetrics "
+    "torchvision tqdm triton types_pyyaml typeshed_client typing_extensions urllib3 uv uvicorn virtualenv wandb "
+    "werkzeug wheel xdist yaml yaml_stubs yarl"
 ).split()
 LAYOUT = (
-    "build checkpoints configs data dist docs hooks kubernetes notebooks runs slurm src templates test tests walkthrough"
+    "build checkpoints configs data dist docs hooks kubernetes notebooks runs slurm src templates test tests "
+    "walkthrough"
 ).split()
 # The project's command would shadow these in its environment.
 COMMANDS = "activate bash cd deactivate exec export ls pip3 python python2 python3 pythonw rm sh source sudo".split()

@@ -9,8 +9,9 @@ from conftest import REPO
 DEVICE = re.compile(r"\b(cuda|gpu|mps|tpu|xla)\b|\.cpu\(|\.to\(|\bdevice=", re.IGNORECASE)
 MATH = [path for path in REPO.glob("templates/task/*/*.py") if not path.name.startswith("test_")]
 PACKAGE = REPO / "{{cookiecutter.project_slug}}" / "src"
-# These shard over devices, save their random states, move saved metrics to them, describe the hardware, and set it up.
-ALLOWED = {"fsdp.py", "random_state.py", "epoch_metrics.py", "provenance.py", "hardware.py"}
+# These shard over devices, save their random states, move saved metrics to them, describe the hardware, set it up, and
+# exchange tensors between them.
+ALLOWED = {"fsdp.py", "random_state.py", "epoch_metrics.py", "provenance.py", "hardware.py", "processes.py"}
 ENGINE = [path for path in PACKAGE.glob("*/engine/*.py") if path.name not in ALLOWED]
 
 

@@ -174,9 +174,9 @@ def test_more_processes_than_gpus_are_named() -> None:
 
 
 def test_no_other_variable_is_shown() -> None:
-    secret = "do not print me"
-    printed = str(check_launcher(TORCHRUN | SLURM | {"WANDB_API_KEY": secret, "SLURM_JWT": secret}, 8, 0, _known))
-    assert secret not in printed
+    private = "do not print me"
+    printed = str(check_launcher(TORCHRUN | SLURM | {"WANDB_API_KEY": private, "SLURM_JWT": private}, 8, 0, _known))
+    assert private not in printed
     assert "GROUP_WORLD_SIZE=2" in printed
     assert "SLURM_NTASKS=4" in printed
 

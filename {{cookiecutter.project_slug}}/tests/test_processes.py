@@ -17,6 +17,7 @@ from {{ cookiecutter.project_slug }}.engine.launcher import Launch
 from {{ cookiecutter.project_slug }}.engine.shares import share_rows
 from {{ cookiecutter.project_slug }}.train import main
 
+MODULE = "{{ cookiecutter.project_slug }}.train"
 AUTO = ["--name", "big", "--ckpt_path", "auto"]
 TORCHRUN = {
     **{"TORCHELASTIC_RUN_ID": "1", "RANK": "0", "LOCAL_RANK": "0", "GROUP_RANK": "0"},
@@ -29,7 +30,7 @@ SLURM = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "train", "S
 def _torchrun(*args: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT / "tests"), os.environ.get("PYTHONPATH", "")])
     launcher = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(processes)]
-    command = [sys.executable, *launcher, "-m", "{{ cookiecutter.project_slug }}.train", *args]
+    command = [sys.executable, *launcher, "-m", MODULE, *args]
     environment = os.environ | {"PYTHONPATH": path, "MPLBACKEND": "agg"}
     return subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
 
@@ -108,7 +109,7 @@ def test_auto_needs_a_name_and_fit(workdir: Path, args: list[str], capsys: pytes
 @pytest.mark.parametrize(
     ("environment", "option", "line"),
     [
-        (TORCHRUN, "devices=3", "--trainer.devices 3 contradicts torchrun, which has started processes on each machine"),
+        (TORCHRUN, "devices=3", "--trainer.devices 3 contradicts torchrun, which has started processes on each"),
         (TORCHRUN, "num_nodes=3", "--trainer.num_nodes 3 contradicts torchrun, which has started machines: 2; drop"),
         (SLURM, "devices=3", "--trainer.devices 3 contradicts Slurm, which has started processes on each machine: 2"),
         (SLURM | {"SLURM_NTASKS": "3"}, "devices=1", "Slurm has started 3 tasks on 2 machines, but each needs as many"),

@@ -99,7 +99,8 @@ def fsdp(sizes: Sizes, devices: int) -> Load:
     """Return what FSDP takes, which is ZeRO's third stage: the state is divided by n.
 
     Parameters are gathered for the forward pass and again for the backward pass; gradients are scattered. Memory holds
-    the block that computes, the next one that is gathered meanwhile, and the gradients of a block.
+    the block that computes, the next one that is gathered meanwhile, and the gradients of a block. It is a lower bound:
+    copies that wait for the network come on top, on CPUs with gloo half as much again and more.
     """
     memory = sizes.state / devices + 3 * sizes.largest_unit + sizes.buffers + sizes.activations
     sent = 2 * all_gather(sizes.parameters, devices) + all_gather(sizes.gradients, devices)

@@ -3,6 +3,7 @@
 import math
 import os
 import socket
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -72,7 +73,10 @@ def check_agreement(num_nodes: Any, devices: Any) -> Iterator[Finding]:
         devices: `trainer.devices`.
     """
     try:
-        if launch := find_launch():
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Lightning's, where srun is installed: said in `_slurm` where it matters
+            launch = find_launch()
+        if launch:
             launch.settings(num_nodes, devices)
             yield Finding("processes", f"{launch.by}: {launch.nodes} x {launch.processes}, machines x processes")
     except InputError as error:
@@ -143,7 +147,7 @@ def _slurm(environ: Mapping[str, str]) -> Iterator[Finding]:
     if environ.get("SLURM_JOB_NAME") in INTERACTIVE:
         found = f"the job is called {environ['SLURM_JOB_NAME']}, so Lightning trains on one of {tasks} tasks"
         yield Finding("Slurm", found, "choose another name: --job-name train")
-    elif "SLURM_STEP_ID" not in environ:
+    elif "SLURM_STEP_ID" not in environ:  # which srun sets; a batch script has all the others, a rank included
         found = f"{tasks} tasks, but srun did not start this process: it would wait for the other {tasks - 1}"
         yield Finding("Slurm", found, "put srun in front: srun python -m ...", fatal=True)
     if "SLURM_NTASKS_PER_NODE" not in environ:

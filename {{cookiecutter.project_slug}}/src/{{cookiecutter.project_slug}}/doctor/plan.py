@@ -178,6 +178,8 @@ class Plan:
             most = arithmetic.most_devices(measured.rows, measured.batch_size, measured.accumulate)
             rows = f"{measured.rows:,} rows in batches of {measured.batch_size * measured.accumulate}"
             lines.append(f"{rows}: from {most:,} devices on, an epoch is a single step")
+        if max(self.counts) > 1:
+            lines.append("Memory under fsdp and tensor parallel is the least it takes: copies come on top")
         text = f"Assumed: {self.assumed.where}. A restart after a failure comes on top. See docs/scaling.md."
         return [*lines, text]
 

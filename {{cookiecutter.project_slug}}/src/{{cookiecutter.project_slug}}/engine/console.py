@@ -30,6 +30,7 @@ EXPECTED_WARNINGS = (
     "The dirpath has changed from",  # `fit --ckpt_path best` starts a new run with its own best checkpoint
     "Be aware that when using `ckpt_path`, callbacks used to create",  # evaluation does not need the training callbacks
     "Using `DistributedSampler` with the dataloaders",  # shares.py evaluates every row once
+    "The `srun` command is available on your system but is not used",  # where Slurm is installed, for any other run
     ".*configure_optimizers` will be overridden by",  # said in plain words by the command line
 )
 

@@ -32,8 +32,8 @@ def gather(trainer: Trainer, value: Any) -> list[Any]:
     sizes = gather_tensor(trainer, torch.tensor([len(content)], device=device)).flatten().tolist()
     padded = torch.zeros(max(sizes), dtype=torch.uint8, device=device)
     padded[: len(content)] = content
-    rows = gather_tensor(trainer, padded).cpu().numpy()
-    return [torch.load(io.BytesIO(row[:size].tobytes())) for row, size in zip(rows, sizes, strict=True)]
+    rows = zip(gather_tensor(trainer, padded).cpu().numpy(), sizes, strict=True)
+    return [torch.load(io.BytesIO(row[:size].tobytes()), weights_only=True) for row, size in rows]
 
 
 def gather_tensor(trainer: Trainer, value: Tensor) -> Tensor:
@@ -48,6 +48,13 @@ def gather_tensor(trainer: Trainer, value: Tensor) -> Tensor:
         torch.distributed.all_gather(values, value)
         return torch.stack(values)
     return trainer.strategy.all_gather(value).reshape(trainer.world_size, *value.shape)
+
+
+def largest(trainer: Trainer, *numbers: float) -> list[float]:
+    """Return the largest value among all processes of each number. All processes must call it."""
+    own = torch.tensor(numbers, dtype=torch.float32, device=trainer.strategy.root_device)
+    values: list[float] = gather_tensor(trainer, own).amax(dim=0).tolist()
+    return values
 
 
 def require_same_checkpoint(trainer: Trainer, path: str | None) -> None:

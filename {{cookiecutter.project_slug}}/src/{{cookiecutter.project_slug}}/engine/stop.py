@@ -10,11 +10,10 @@ import time
 from types import FrameType
 from typing import TYPE_CHECKING, Any
 
-import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.plugins.environments import LightningEnvironment
 
-from .processes import gather_tensor
+from .processes import largest
 
 if TYPE_CHECKING:
     from .last_checkpoint import LastCheckpoint
@@ -89,8 +88,7 @@ class StopOnSignal(Callback):
         """
         now = time.monotonic()
         pace = (now - self._agreed_at) / max(1, done - self._agreed)  # seconds per batch
-        own = torch.tensor([self.signum, self.last.is_due(trainer), pace], device=trainer.strategy.root_device)
-        signum, saves, pace = gather_tensor(trainer, own).amax(dim=0).tolist()
+        signum, saves, pace = largest(trainer, self.signum, self.last.is_due(trainer), pace)
         self._agreed, self._agreed_at, self._epoch = done, now, trainer.current_epoch
         self._next = done + max(1, min(MOST_BATCHES, int(SECONDS / max(pace, 1e-6))))
         return int(signum), bool(saves)

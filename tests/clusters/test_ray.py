@@ -159,7 +159,7 @@ def test_a_run_whose_workers_die_is_that_of_two_local_processes(
     assert "worker 0 failed: its process or machine has died" in text
     assert text.splitlines()[-2:] == ["runs/dies", "runs/dies/report.html"]
     assert {path.name for path in (project / "runs").iterdir()} == {"dies", "here"}
-    [copy] = (tmp_path / "dies").glob("*/checkpoint.ckpt")  # the newest alone
+    copy = max((tmp_path / "dies").glob("*/checkpoint.ckpt"))  # a kill may leave one more, unfinished
     copied = torch.load(copy, weights_only=True)["state_dict"]
     assert all(torch.equal(value, copied[key]) for key, value in runs.last(project, "here")["state_dict"].items())
 

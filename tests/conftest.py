@@ -102,6 +102,11 @@ TABLES = {
 SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
     ("ci", "github"): {".github/ISSUE_TEMPLATE/bug.yml", ".github/dependabot.yml", ".github/workflows/ci.yml"},
     ("ci", "gitlab"): {".gitlab-ci.yml", ".gitlab/issue_templates/bug.md", "renovate.json"},
+    ("cluster", "ray"): {
+        "docs/ray.md",
+        *(f"src/seed/{name}.py" for name in ("ray_sweep", "ray_train")),
+        *(f"src/seed/engine/{name}.py" for name in ("ray_launch", "ray_worker")),
+    },
     ("task", "regression"): {*TABLES, "src/seed/engine/report.py"},
     ("task", "classification"): {
         *TABLES,

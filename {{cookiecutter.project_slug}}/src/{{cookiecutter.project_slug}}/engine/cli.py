@@ -350,7 +350,8 @@ class CLI(LightningCLI):
                     rank_zero_info(f"{section}: {optimizer['class_path']}, instead of the model's configure_optimizers")
         plugins = _as_list(settings.plugins)
         if launch := find_launch():
-            kwargs |= launch.settings(settings.num_nodes, settings.devices)
+            kwargs |= launch.settings(settings.num_nodes, settings.devices, settings.strategy)
+            always += launch.callbacks
         trainer = super().instantiate_trainer(
             logger=[metrics, *loggers],
             callbacks=[*chosen, *always],
@@ -501,6 +502,22 @@ def as_input_error(error: BaseException | None) -> str | None:
             return f"the checkpoint does not fit this model: {first} (drop the --model options that change its layers)"
         error = error.__cause__
     return None
+
+
+class ParsedCLI(CLI):
+    """The command line of `fit`, parsed and no more."""
+
+    def before_instantiate_classes(self) -> None:
+        self._dump_config()
+
+    def instantiate_classes(self) -> None:
+        pass
+
+    def _run_subcommand(self, subcommand: str) -> None:
+        pass
+
+    def _set_seed(self) -> None:
+        pass
 
 
 class _DataCLI(CLI):

@@ -20,6 +20,12 @@ COMMANDS = {
     "doctor": "look at machine, launcher, data and model, and say what is wrong; compute what n devices need",
     "serve": "serve an exported run over HTTP, with a page to try it by hand",
 }
+# Those of a cluster, where the project has them
+CLUSTER_COMMANDS = {
+    "ray_train": "train on a Ray cluster",
+    "ray_sweep": "run a sweep on all machines of a Ray cluster",
+}
+COMMANDS |= {name: does for name, does in CLUSTER_COMMANDS.items() if find_spec(f"{PACKAGE}.{name}")}
 
 
 class CommandParser(ArgumentParser):

@@ -6,14 +6,18 @@ one command and one config run on any number of machines, also if it changes bet
 """
 
 import os
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
 
+from lightning.pytorch import Callback
 from lightning.pytorch.plugins.environments import (
     ClusterEnvironment,
     LightningEnvironment,
     SLURMEnvironment,
     TorchElasticEnvironment,
 )
+from lightning.pytorch.strategies import Strategy
 
 from .errors import InputError
 
@@ -22,25 +26,33 @@ SHELLS = ("bash", "interactive")  # names of the jobs of `srun --pty bash` and `
 FIRST_SPECIAL_STEP = 0xFFFFFFF0  # srun numbers its steps from 0; a shell of `salloc` may be a step above this one
 
 
-class Launch(NamedTuple):
+@dataclass(frozen=True)
+class Launch:
     """How many processes a launcher has started.
 
     Attributes:
         by: Its name.
         nodes: Number of machines.
         processes: Number of processes on each machine.
+        environment: Its plugin for Lightning; None if Lightning finds it by itself.
+        ddp: Its own strategy in place of the configured "auto" or "ddp", if it has one.
+        callbacks: Its callbacks.
     """
 
     by: str
     nodes: int
     processes: int
+    environment: ClusterEnvironment | None = None
+    ddp: Strategy | None = None
+    callbacks: Sequence[Callback] = ()
 
-    def settings(self, num_nodes: Any, devices: Any) -> dict[str, int]:
-        """Return the arguments `num_nodes` and `devices` for the Trainer.
+    def settings(self, num_nodes: Any, devices: Any, strategy: Any = "auto") -> dict[str, Any]:
+        """Return the arguments for the Trainer that the launcher decides.
 
         Args:
             num_nodes: As configured.
             devices: As configured: a number, a list of devices, or "auto".
+            strategy: As configured: a name, or a strategy.
 
         Raises:
             InputError: If they contradict the launcher.
@@ -57,7 +69,16 @@ class Launch(NamedTuple):
                     f"--trainer.{option} {given} contradicts {self.by}, which has started {what.format(started)}; "
                     "drop the option"
                 )
-        return {"num_nodes": self.nodes, "devices": self.processes}
+        own = {"strategy": self.ddp} if self.ddp and strategy in ("auto", "ddp") else {}
+        return {"num_nodes": self.nodes, "devices": self.processes, **own}
+
+
+_announced: list[Launch] = []
+
+
+def announce(launch: Launch) -> None:
+    """Say what a launcher has started that calls `fit` in its own processes, such as Ray."""
+    _announced[:] = [launch]
 
 
 class Slurm(SLURMEnvironment):
@@ -75,11 +96,13 @@ class Slurm(SLURMEnvironment):
 
 
 def find_launch() -> Launch | None:
-    """Return what torchrun or Slurm's srun has started; None if this process was started by hand.
+    """Return what a launcher has started; None if this process was started by hand.
 
     Raises:
         InputError: If the tasks of a Slurm job are not spread evenly over its machines, or srun is missing.
     """
+    if _announced:
+        return _announced[0]
     environment = os.environ
     if TorchElasticEnvironment.detect():
         return Launch(
@@ -114,9 +137,11 @@ def _is_step() -> bool:
 
 def cluster_plugins(plugins: list[Any]) -> list[Any]:
     """Return the plugins a launcher needs besides those of the config."""
-    if TorchElasticEnvironment.detect() or "SLURM_NTASKS" not in os.environ:
-        return []
     if any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
+        return []
+    if _announced:
+        return [launch.environment for launch in _announced if launch.environment]
+    if TorchElasticEnvironment.detect() or "SLURM_NTASKS" not in os.environ:
         return []
     # Lightning takes any process of a Slurm job for one of its tasks.
     return [Slurm() if _is_step() else LightningEnvironment()]

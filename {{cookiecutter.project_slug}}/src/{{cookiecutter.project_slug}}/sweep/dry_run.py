@@ -12,26 +12,13 @@ from typing import Any
 
 import torch
 
-from ..engine.cli import CLI, user_errors_in_one_line
+from ..engine.cli import CLI, ParsedCLI, user_errors_in_one_line
 from ..engine.errors import InputError, listed
 from ..engine.record import flatten
 from ..engine.results import config_hash, read_config, without_noise
 from ..train import FACTS
 
 DRY = "--trainer.fast_dev_run=1"
-
-
-class _Parsed(CLI):
-    """The command line of `fit`, parsed and no more."""
-
-    def before_instantiate_classes(self) -> None:
-        self._dump_config()
-
-    def instantiate_classes(self) -> None:
-        pass
-
-    def _run_subcommand(self, subcommand: str) -> None:
-        pass
 
 
 class _Tried(CLI):
@@ -42,7 +29,7 @@ class _Tried(CLI):
 
 
 def _config(options: Sequence[str]) -> dict[str, Any]:
-    config: dict[str, Any] = without_noise(_Parsed(["fit", *options], FACTS, ()).config_dump)
+    config: dict[str, Any] = without_noise(ParsedCLI(["fit", *options], FACTS, ()).config_dump)
     return config
 
 

@@ -115,7 +115,7 @@ def test_auto_needs_a_name_and_fit(workdir: Path, args: list[str], capsys: pytes
         (SLURM, "devices=3", "--trainer.devices 3 contradicts Slurm, which has started processes on each machine: 2"),
         (SLURM | {"SLURM_NTASKS": "3"}, "devices=1", "Slurm has started 3 tasks on 2 machines, but each needs as many"),
         (SLURM_JOB, "devices=1", "this Slurm job has 4 tasks, but no srun has started them: put srun in front"),
-        (SLURM_JOB | {"SLURM_STEP_ID": "0"}, "devices=1", "Slurm was asked for 4 tasks on any machine: use --nodes and"),
+        (SLURM_JOB | {"SLURM_STEP_ID": "0"}, "devices=1", "Slurm was asked for 4 tasks on any machine: use --nodes"),
     ],
 )
 def test_numbers_that_contradict_the_launcher_are_refused(

@@ -204,7 +204,7 @@ def test_training_that_cannot_go_on_ends_with_one_line(
     driver = train(ray, "ends", *options, mark=marked, log=log)
     assert driver.wait(timeout=300) == 1, log.read_text()
     assert log.read_text().splitlines()[-1] == line
-    assert (project / "runs/ends").exists() == ("resumes" in line)
+    assert (project / "runs/ends/checkpoints").exists() == ("resumes" in line)
     if "nothing.csv" in line:
         assert log.read_text().count("Setting up process group") == 1  # no restart
         assert "Traceback" not in log.read_text()

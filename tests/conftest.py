@@ -128,6 +128,10 @@ SOMETIMES: dict[tuple[str, str | bool], set[str]] = {
         *(f"kubernetes/{name}" for name in ("Dockerfile", "Dockerfile.dockerignore", "jobset.yaml", "pvc.yaml")),
         *(f"kubernetes/{name}.yaml" for name in ("runtime", "sweep", "trainjob")),
     },
+    ("cluster", "slurm"): {
+        "docs/slurm.md",
+        *(f"slurm/{name}" for name in ("job.sh", "seeds.sbatch", "sweep.sbatch", "task.sh", "train.sbatch")),
+    },
     ("cluster", "skypilot"): {"docs/skypilot.md", "sky.yaml"},
     ("walkthrough", True): {
         "tests/test_walkthrough.py",

@@ -148,7 +148,7 @@ def _best(folder: Path, metric: str = "val_loss") -> float:
 
 
 def _wait_for(path: Path) -> None:
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 300
     while not path.exists():
         assert time.monotonic() < deadline, f"no {path}"
         time.sleep(0.05)

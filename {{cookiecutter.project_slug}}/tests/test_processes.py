@@ -24,7 +24,8 @@ TORCHRUN = {
     **{"WORLD_SIZE": "4", "LOCAL_WORLD_SIZE": "2", "GROUP_WORLD_SIZE": "2"},
     **{"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": "29500"},
 }
-SLURM = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0", "SLURM_LOCALID": "0"}
+SLURM_JOB = {"SLURM_NTASKS": "4", "SLURM_NNODES": "2", "SLURM_JOB_NAME": "train", "SLURM_PROCID": "0"}
+SLURM = SLURM_JOB | {"SLURM_STEP_ID": "0", "SLURM_NTASKS_PER_NODE": "2", "SLURM_LOCALID": "0"}
 
 
 def _torchrun(*args: str, processes: int = 2) -> subprocess.CompletedProcess[str]:
@@ -113,6 +114,8 @@ def test_auto_needs_a_name_and_fit(workdir: Path, args: list[str], capsys: pytes
         (TORCHRUN, "num_nodes=3", "--trainer.num_nodes 3 contradicts torchrun, which has started machines: 2; drop"),
         (SLURM, "devices=3", "--trainer.devices 3 contradicts Slurm, which has started processes on each machine: 2"),
         (SLURM | {"SLURM_NTASKS": "3"}, "devices=1", "Slurm has started 3 tasks on 2 machines, but each needs as many"),
+        (SLURM_JOB, "devices=1", "this Slurm job has 4 tasks, but no srun has started them: put srun in front"),
+        (SLURM_JOB | {"SLURM_STEP_ID": "0"}, "devices=1", "Slurm was asked for 4 tasks on any machine: use --nodes"),
     ],
 )
 def test_numbers_that_contradict_the_launcher_are_refused(

@@ -11,12 +11,19 @@ from dataclasses import dataclass
 from typing import Any
 
 from lightning.pytorch import Callback
-from lightning.pytorch.plugins.environments import ClusterEnvironment, SLURMEnvironment, TorchElasticEnvironment
+from lightning.pytorch.plugins.environments import (
+    ClusterEnvironment,
+    LightningEnvironment,
+    SLURMEnvironment,
+    TorchElasticEnvironment,
+)
 from lightning.pytorch.strategies import Strategy
 
 from .errors import InputError
 
 FOLLOWS = (1, "1", "auto", -1, "-1", None)  # values of an option that leave a number to the launcher
+SHELLS = ("bash", "interactive")  # names of the jobs of `srun --pty bash` and `salloc`
+FIRST_SPECIAL_STEP = 0xFFFFFFF0  # srun numbers its steps from 0; a shell of `salloc` may be a step above this one
 
 
 @dataclass(frozen=True)
@@ -74,11 +81,25 @@ def announce(launch: Launch) -> None:
     _announced[:] = [launch]
 
 
+class Slurm(SLURMEnvironment):
+    """Lightning's own without its handlers of signals, and without its checks, of which `find_launch` does more.
+
+    The handlers talk to the other processes wherever the training happens to be and can deadlock; `stop.py` does that
+    at a step boundary, and the batch script requeues.
+    """
+
+    def __init__(self) -> None:
+        super().__init__(auto_requeue=False)
+
+    def validate_settings(self, num_devices: int, num_nodes: int) -> None:
+        """Accept what `Launch.settings` has decided; a step may have fewer tasks than its job."""
+
+
 def find_launch() -> Launch | None:
     """Return what a launcher has started; None if this process was started by hand.
 
     Raises:
-        InputError: If the tasks of a Slurm job are not spread evenly over its machines.
+        InputError: If the tasks of a Slurm job are not spread evenly over its machines, or srun is missing.
     """
     if _announced:
         return _announced[0]
@@ -87,9 +108,19 @@ def find_launch() -> Launch | None:
         return Launch(
             "torchrun", int(environment.get("GROUP_WORLD_SIZE", "1")), int(environment.get("LOCAL_WORLD_SIZE", "1"))
         )
-    if not SLURMEnvironment.detect():
+    if "SLURM_NTASKS" not in environment:
         return None
     tasks, nodes = int(environment["SLURM_NTASKS"]), int(environment.get("SLURM_NNODES", "1"))
+    if not _is_step():
+        if tasks > 1 and environment.get("SLURM_JOB_NAME") not in SHELLS:
+            raise InputError(
+                f"this Slurm job has {tasks} tasks, but no srun has started them: put srun in front of the command"
+            )
+        return None
+    if tasks > 1 and "SLURM_NTASKS_PER_NODE" not in environment:
+        raise InputError(
+            f"Slurm was asked for {tasks} tasks on any machine: use --nodes and --ntasks-per-node instead of --ntasks"
+        )
     if tasks % nodes:
         raise InputError(
             f"Slurm has started {tasks} tasks on {nodes} machines, but each needs as many: use --ntasks-per-node"
@@ -97,16 +128,20 @@ def find_launch() -> Launch | None:
     return Launch("Slurm", nodes, tasks // nodes)
 
 
-def cluster_plugins(plugins: list[Any]) -> list[Any]:
-    """Return the plugins a launcher needs besides those of the config.
+def _is_step() -> bool:
+    """Tell whether srun has started this process, and not a shell in which somebody works."""
+    environment = os.environ
+    step = int(environment.get("SLURM_STEP_ID", FIRST_SPECIAL_STEP))
+    return step < FIRST_SPECIAL_STEP and environment.get("SLURM_JOB_NAME") != SHELLS[0]
 
-    Under Slurm, it is Lightning's own without its handlers of signals, which talk to the other processes wherever the
-    training happens to be and can deadlock; `stop.py` does that at a step boundary, and the batch script requeues.
-    """
+
+def cluster_plugins(plugins: list[Any]) -> list[Any]:
+    """Return the plugins a launcher needs besides those of the config."""
     if any(isinstance(plugin, ClusterEnvironment) for plugin in plugins):
         return []
     if _announced:
         return [launch.environment for launch in _announced if launch.environment]
-    if TorchElasticEnvironment.detect() or not SLURMEnvironment.detect():
+    if TorchElasticEnvironment.detect() or "SLURM_NTASKS" not in os.environ:
         return []
-    return [SLURMEnvironment(auto_requeue=False)]
+    # Lightning takes any process of a Slurm job for one of its tasks.
+    return [Slurm() if _is_step() else LightningEnvironment()]

@@ -3,7 +3,7 @@
 import json
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,7 @@ def check_options(
     names: Sequence[str] = (),
     values: Sequence[Sequence[str]] = (),
     extra: Sequence[str] = (),
+    runs: Mapping[str, Sequence[str]] | None = None,
 ) -> Checked:
     """Parse the options, and train on one batch.
 
@@ -52,14 +53,15 @@ def check_options(
         names: Options that trials will set, without the dashes.
         values: Options that must be accepted as well.
         extra: Further options of the batch.
+        runs: Folders of trained runs, and their further options.
 
     Raises:
-        InputError: If an option is unknown or refused, or the metric is not logged.
+        InputError: If an option is unknown or refused, the metric is not logged, or a run was trained otherwise.
     """
     for option in RESERVED:
         if any(each.partition("=")[0] == option for each in options):
             raise InputError(f"{option}: is set for every trial; use --name and --root of `sweep`")
-    asked = {"options": options, "names": names, "values": values, "extra": extra}
+    asked = {"options": options, "names": names, "values": values, "extra": extra, "runs": runs or {}}
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         answer, log = Path(folder, "answer.json"), Path(folder, "output.log")
         with table_console().status("trying the options on one batch"):  # shown in a terminal

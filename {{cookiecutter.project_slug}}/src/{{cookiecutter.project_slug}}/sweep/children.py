@@ -116,14 +116,17 @@ def last_lines(log: Path, count: int = 0) -> list[str]:
 
 
 class Signals:
-    """Remember SIGINT, SIGTERM and SIGHUP, so that the children are ended before this process."""
+    """Remember signals that end a process, so that the children are ended before this one.
+
+    SIGUSR1 is Slurm's warning before the time limit, which reaches the children too.
+    """
 
     def __init__(self) -> None:
         self.signum = 0
         self.again = False
 
     def __enter__(self) -> Self:
-        names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+        names = [name for name in ("SIGINT", "SIGTERM", "SIGHUP", "SIGUSR1") if hasattr(signal, name)]
         self._before = {name: signal.signal(getattr(signal, name), self._note) for name in names}
         return self
 
@@ -171,7 +174,7 @@ def run_children(work: Work, jobs: int, gpus: int) -> int:
                 for slot, child in list(running.items()):
                     ended = child.has_ended()  # before the last look at what it wrote
                     work.watch(child)
-                    if ended:
+                    if ended and not signals.signum:  # else the signal may have ended it
                         del running[slot]
                         work.end(child)
                 for slot in sorted(set(range(jobs)) - running.keys()):

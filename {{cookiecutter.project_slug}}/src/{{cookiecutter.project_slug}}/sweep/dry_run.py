@@ -15,7 +15,7 @@ import torch
 from ..engine.cli import CLI, ParsedCLI, user_errors_in_one_line
 from ..engine.errors import InputError, listed
 from ..engine.record import flatten
-from ..engine.results import config_hash, without_noise
+from ..engine.results import config_hash, read_config, without_noise
 from ..train import FACTS
 
 DRY = "--trainer.fast_dev_run=1"
@@ -31,6 +31,14 @@ class _Tried(CLI):
 def _config(options: Sequence[str]) -> dict[str, Any]:
     config: dict[str, Any] = without_noise(ParsedCLI(["fit", *options], FACTS, ()).config_dump)
     return config
+
+
+def _without_facts(config: dict[str, Any]) -> dict[str, Any]:
+    """Return what a run learns from, in plain values; facts come from the data."""
+    kept: dict[str, Any] = json.loads(json.dumps(without_noise(config), default=str))
+    for fact in FACTS:
+        kept.get("model", {}).get("init_args", {}).pop(fact, None)
+    return kept
 
 
 def find_path(config: dict[str, Any], name: str) -> list[str] | None:
@@ -77,6 +85,9 @@ def main() -> None:
         paths = _require_options(config, asked["names"])
         for values in asked["values"]:
             _config([*asked["options"], *values])
+        for run, own in asked["runs"].items():
+            if _without_facts(read_config(Path(run))) != _without_facts(_config([*asked["options"], *own])):
+                raise InputError(f"{run} was trained with other options; give the same ones, or remove it")
         tried = _Tried(["fit", *asked["options"], *asked["extra"], DRY], FACTS, ())
         metrics = sorted(tried.trainer.callback_metrics)
         monitor = config["best_checkpoint"]["monitor"]

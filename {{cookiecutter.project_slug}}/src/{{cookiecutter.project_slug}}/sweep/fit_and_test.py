@@ -1,6 +1,7 @@
 """Train, then test the best checkpoint, in one process: what to import takes longer than many a test.
 
-It is the child of `repeats.py`: the arguments are the run's folder and the options of `fit`.
+It is the child of `repeats.py`, or a task of a job array, which resumes where it was interrupted. The arguments are the
+run's folder and the options of `fit`.
 """
 
 import sys
@@ -17,7 +18,8 @@ def main() -> None:
     """Run `fit`, unless it has finished before, and `test`."""
     folder, options = Path(sys.argv[1]), sys.argv[2:]
     if not is_trained(folder):
-        run(["fit", *options, "--trainer.default_root_dir", str(folder.parent), "--name", folder.name])
+        own = ["--trainer.default_root_dir", str(folder.parent), "--name", folder.name]
+        run(["fit", *options, *own, "--ckpt_path", "auto"])
     run(["test", *_trainer_options(folder), "--ckpt_path", str(folder / "checkpoints" / "best.ckpt")])
 
 

@@ -45,10 +45,16 @@ def run_repeats(given: Namespace, options: Sequence[str]) -> int:
     kind = "seeds" if given.seeds else "folds"
     members = _seeds(given.seeds) if given.seeds else _folds(given.folds)
     first = next(iter(members.values()))
-    checked = check_options(options, ["data.folds", "data.fold"] if kind == "folds" else [], extra=first)
+    runs = {str(given.root / (given.name or kind) / name): own for name, own in members.items()}
+    checked = check_options(
+        options,
+        ["data.folds", "data.fold"] if kind == "folds" else [],
+        extra=first,
+        runs={run: own for run, own in runs.items() if is_trained(Path(run))},
+    )
     folder = make_sweep_folder(given.root, given.name or kind)
     asked = {"kind": kind, "folds": given.folds, "config_sha256": checked.config_sha256}
-    _claim(folder, asked)
+    _claim(folder, asked, members)
     with Progress(len(members)) as progress:
         work = _Work(folder, members, options, checked.metric, progress)
         signum = run_children(work, given.jobs, checked.gpus)
@@ -71,8 +77,10 @@ def _folds(folds: int) -> dict[str, list[str]]:
     return {f"fold-{fold}": ["--data.folds", str(folds), "--data.fold", str(fold)] for fold in range(folds)}
 
 
-def _claim(folder: Path, asked: dict[str, Any]) -> None:
+def _claim(folder: Path, asked: dict[str, Any], members: Collection[str]) -> None:
     """Take the folder for this process, and end what a process before it has left running.
+
+    Seeds or folds that were trained one by one, as by the tasks of a job array, are taken over.
 
     Raises:
         InputError: If another process works in it, or it was begun with other options.
@@ -84,7 +92,7 @@ def _claim(folder: Path, asked: dict[str, Any]) -> None:
         raise InputError(f"{folder}: process {pid} is working there; wait for it, or choose another --name")
     if begun and any(begun.get(name) != value for name, value in asked.items()):
         raise InputError(f"{folder} was begun with other options; choose another --name, or remove the folder")
-    if not begun and any(folder.iterdir()):
+    if not begun and any(path.name not in members for path in folder.iterdir()):
         raise InputError(f"{folder} holds something else; choose another --name, or remove the folder")
     for run in folder.glob("*/"):
         session = (read_record(run).get("sessions") or [{}])[-1]

@@ -39,6 +39,8 @@ SLURM = {
     **{"SLURM_JOB_ID": "7", "SLURM_JOB_NAME": "train", "SLURM_NNODES": "2", "SLURM_NTASKS": "4"},
     **{"SLURM_NTASKS_PER_NODE": "2", "SLURM_STEP_ID": "0", "SLURM_PROCID": "0", "SLURM_CPUS_PER_TASK": "4"},
 }
+SALLOC = {name: value for name, value in SLURM.items() if name != "SLURM_STEP_ID"}
+SALLOC |= {"SLURM_JOB_NAME": "interactive", "OMP_NUM_THREADS": "1"}
 KUBEFLOW = {"PET_NNODES": "2", "PET_NPROC_PER_NODE": "1", "PET_NODE_RANK": "0", "PET_MASTER_ADDR": "node1"}
 
 
@@ -134,6 +136,7 @@ def test_nothing_is_wrong_with_what_a_launcher_sets(environment: dict[str, str])
         (SLURM | {"SLURM_STEP_ID": None, "OMP_NUM_THREADS": "1"}, "Slurm", "put srun in front", True),
         (SLURM | {"SLURM_NTASKS_PER_NODE": None}, "Slurm", "--nodes 2 and --ntasks-per-node 2", True),
         (SLURM | {"SLURM_JOB_NAME": "bash"}, "Slurm", "--job-name", False),
+        (SALLOC, "Slurm", "srun python", False),
         (KUBEFLOW, "Kubeflow", "torchrun -m", True),
         (
             KUBEFLOW | {"TORCHELASTIC_RUN_ID": "none", "CUDA_VISIBLE_DEVICES": ""},

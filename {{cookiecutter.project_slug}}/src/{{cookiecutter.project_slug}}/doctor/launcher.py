@@ -36,7 +36,7 @@ DEVICES = (
     *("CUDA_VISIBLE_DEVICES", "HIP_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "OMP_NUM_THREADS"),
     *("NCCL_SOCKET_IFNAME", "GLOO_SOCKET_IFNAME"),
 )
-INTERACTIVE = ("bash", "interactive")  # job names that Lightning takes for a shell in which one process trains
+SHELL = "bash"  # the job name of `srun --pty bash`, whose steps cannot be told from the shell
 PATIENCE = 5  # seconds for a name server
 TORCHRUN = "start it with torchrun, which sets them all"
 
@@ -144,9 +144,13 @@ def _slurm(environ: Mapping[str, str]) -> Iterator[Finding]:
     tasks = _number(environ, "SLURM_NTASKS") or 1
     if tasks == 1 or "TORCHELASTIC_RUN_ID" in environ:  # torchrun comes before Slurm
         return
-    if environ.get("SLURM_JOB_NAME") in INTERACTIVE:
-        found = f"the job is called {environ['SLURM_JOB_NAME']}, so Lightning trains on one of {tasks} tasks"
+    name = environ.get("SLURM_JOB_NAME")
+    if name == SHELL:
+        found = f"the job is called {name}, like a shell, so fit trains on one of {tasks} tasks"
         yield Finding("Slurm", found, "choose another name: --job-name train")
+    elif name == "interactive" and "SLURM_STEP_ID" not in environ:  # of `salloc`
+        found = f"a shell of a job with {tasks} tasks: without srun, fit trains in one process"
+        yield Finding("Slurm", found, "for all tasks: srun python -m ...")
     elif "SLURM_STEP_ID" not in environ:  # which srun sets; a batch script has all the others, a rank included
         found = f"{tasks} tasks, but srun did not start this process: it would wait for the other {tasks - 1}"
         yield Finding("Slurm", found, "put srun in front: srun python -m ...", fatal=True)

@@ -244,6 +244,7 @@ class CLI(LightningCLI):
         saved: dict[str, Any] = {}
         if given.ckpt_path is not None:
             self.checkpoint = self._find_checkpoint(given.ckpt_path, given.name)
+        os.environ.pop(CHOSEN, None)  # of an earlier run in this process
         if self.checkpoint:
             os.environ[CHOSEN] = str(self.checkpoint.path)
             self.resumes = subcommand == "fit" and (

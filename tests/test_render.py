@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from conftest import ALWAYS, CHOICES, PAIRS, SOMETIMES, VALUES, Render, files
+from conftest import ALWAYS, CHOICES, PAIRS, REPO, SOMETIMES, VALUES, Render, files
 
 LONGEST = "a" + "_long_name" * 6 + "_64"  # 64 characters
 
@@ -66,6 +66,15 @@ def test_the_types_are_correct(render: Render, tmp_path: Path) -> None:
     for task in CHOICES["task"]:  # one after another: what mypy knows of PyTorch takes most of its time
         project = render(project_slug=task, task=task, logger="wandb", walkthrough=True)  # all that adds code
         _tool("mypy", "--cache-dir", str(tmp_path / "mypy"), cwd=project)
+
+
+def test_the_shell_scripts_pass_shellcheck(render: Render) -> None:
+    project = render(project_slug="seed", cluster="slurm")
+    scripts = sorted(project.glob("slurm/*.*"))
+    assert len(scripts) == 5
+    command = [Path(sys.executable).with_name("shellcheck"), "--external-sources", *scripts, REPO / ".ci/run"]
+    result = subprocess.run(command, cwd=project, capture_output=True, text=True, check=False)
+    assert result.returncode == 0, result.stdout
 
 
 @pytest.mark.parametrize("accelerator", CHOICES["accelerator"])

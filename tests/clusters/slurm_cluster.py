@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 
 PACKAGES = ["slurmctld", "slurmd", "slurm-client", "munge"]
+WITH_THIS = ["setpriv", "--pdeathsig", "KILL"]  # or the daemons would outlive tests that are killed
 DAEMONS = ["munged", "slurmctld", "slurmd"]
 CAN_RUN = sys.platform == "linux" and (
     all(map(shutil.which, DAEMONS)) or (os.geteuid() == 0 and shutil.which("apt-get") is not None)
@@ -149,7 +150,8 @@ def cluster(root: Path, project: Path, environment: dict[str, str]) -> Iterator[
     user = Cluster(project, environment | {"SLURM_CONF": str(conf), "MASTER_ADDR": "127.0.0.1"})
     daemons: list[subprocess.Popen[bytes]] = []
 
-    def start(*command: str) -> None:
+    def start(*arguments: str) -> None:
+        command = [*WITH_THIS, *arguments]
         with (root / "daemons.log").open("ab") as log:
             quiet = {"stdin": subprocess.DEVNULL, "stdout": log, "stderr": log}
             daemons.append(subprocess.Popen(command, env=user.environment, start_new_session=True, **quiet))  # type: ignore[call-overload]

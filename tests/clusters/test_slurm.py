@@ -7,8 +7,6 @@ once.
 import csv
 import random
 import re
-import shutil
-import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -296,10 +294,3 @@ def test_workers_of_an_array_share_one_search(slurm: Cluster) -> None:
 def test_job_continues_after_its_time_limit(slurm: Cluster, limited: str) -> None:
     require_uninterrupted(slurm, limited, "limited")
     assert int(slurm.facts(limited)["Restarts"]) > 0
-
-
-@pytest.mark.skipif(shutil.which("shellcheck") is None, reason="needs shellcheck")
-def test_scripts_pass_shellcheck(project: Path) -> None:
-    scripts = sorted(project.glob("slurm/*.*"))
-    result = subprocess.run(["shellcheck", *scripts], cwd=project, capture_output=True, text=True, check=False)
-    assert result.returncode == 0, result.stdout

@@ -1,7 +1,7 @@
 """A project to train on several processes, slowly enough to be interrupted, and what its runs must have in common.
 
-The tests in this folder are a stage of their own, `pytest tests/clusters`: each starts what it needs on this host and
-ends it by process id, and most need root.
+The tests in this folder are a stage of their own, the second command of .ci/run: each starts what it needs on this host
+and ends it by process id, and most need root.
 """
 
 import csv

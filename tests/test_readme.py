@@ -27,9 +27,8 @@ def test_every_file_of_a_project_is_in_the_tree() -> None:
 
 def test_it_gives_the_command_of_ci() -> None:
     command, *more = [line for line in (REPO / ".ci/run").read_text().splitlines() if "pytest" in line]
-    assert more == [
-        ".venv/bin/pytest -n 2 --dist loadfile tests/clusters"
-    ]  # which needs root, and is in CONTRIBUTING.md
+    assert more == [".venv/bin/pytest -n 2 --dist loadfile tests/clusters"]
+    # It needs root, so it is not in the README.
     assert more[0] in (REPO / "CONTRIBUTING.md").read_text().splitlines()
     assert (
         command == "python3 -m venv .venv && .venv/bin/pip install -r tests/requirements.txt && .venv/bin/pytest -n 2"

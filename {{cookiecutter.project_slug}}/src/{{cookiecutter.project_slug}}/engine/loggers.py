@@ -84,6 +84,15 @@ def best_of(monitor: str | None) -> str:
     return f"best_{monitor or 'value'}".replace("/", "_")
 
 
+def flush(logger: Logger) -> None:
+    """Write everything that was logged, where a logger can."""
+    match logger:
+        case TensorBoardLogger():
+            logger.experiment.flush()
+        case _:
+            logger.save()
+
+
 def run_id(logger: Logger) -> str | None:
     """Return the id under which a tracker keeps the run; loggers that write into the run's folder need none."""
     match logger:

@@ -9,7 +9,7 @@ from typing import Any
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.loggers import Logger
 
-from .loggers import continue_run, end_run, resume_from, run_id
+from .loggers import continue_run, end_run, flush, resume_from, run_id
 from .metrics import MetricsCSV
 from .provenance import how_it_ended
 from .record import read_record
@@ -65,7 +65,7 @@ class ResumedLogs(Callback):
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
         for logger in trainer.loggers:
-            logger.save()  # the checkpoint must not be on disk before the rows it counts
+            flush(logger)  # the checkpoint must not be on disk before the rows it counts
         batches: Any = trainer.fit_loop.epoch_loop.batch_progress.total
         is_repeated = batches.ready > batches.processed  # saved within a batch, before its optimizer step
         checkpoint[ROWS] = self.rows_before_batch if is_repeated else self.metrics.rows

@@ -4,6 +4,7 @@ Only the loggers of this file rename metrics: any other logger in `trainer.logge
 """
 
 import json
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,6 +15,7 @@ from .results import stage_and_metric
 
 SECTIONS = ("model", "data", "optimizer", "lr_scheduler")  # of the config: classes and their arguments
 SUMMARY = "summary"  # group of the result in TensorBoard
+SECONDS = 1.0  # between two writes of TensorBoard's events; waiting for its writer takes half a millisecond
 TRAINER = ("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "gradient_clip_val")
 
 
@@ -46,6 +48,7 @@ class TensorBoardLogger(Grouped, loggers.TensorBoardLogger):
     """
 
     _end: Any = None  # of the run's row
+    _saved = -SECONDS
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         # Its straight line would cost an event with everything that is logged: some percent of a small model's time
@@ -61,7 +64,10 @@ class TensorBoardLogger(Grouped, loggers.TensorBoardLogger):
 
     @rank_zero_only
     def save(self) -> None:
-        self.experiment.flush()
+        """Write events to the file, once a second at most: Lightning asks after every one; see `loggers.flush`."""
+        if time.monotonic() - self._saved >= SECONDS:
+            self.experiment.flush()
+            self._saved = time.monotonic()
 
     @rank_zero_only
     def finalize(self, status: str) -> None:

@@ -28,13 +28,19 @@ def test_the_project_and_the_loop_by_hand_train_to_the_same_loss(tmp_path: Path)
     assert case["ratios"]["speed"]["wall"]["median"] > 0
 
 
-def test_a_ratio_below_its_floor_is_a_failure(tmp_path: Path) -> None:
-    floors = tmp_path / "floors.json"
-    for most, status in ((1000.0, 0), (1e-9, 1)):
-        floors.write_text(json.dumps({"at least": {}, "at most": {"help": most}}))
-        result = speed("--pairs", "2", "--only", "help", "--floors", floors)
-        assert result.returncode == status, result.stderr
+def test_a_ratio_below_its_floor_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    floors, output = tmp_path / "floors.json", tmp_path / "speed.json"
+    floors.write_text(json.dumps({"at least": {}, "at most": {"help": 1e-9}}))
+    result = speed("--pairs", "2", "--only", "help", "--floors", floors, "--output", output)
+    assert result.returncode == 1, result.stderr
     assert "above the limit of 1e-09 by more than the spread" in result.stderr
+
+    monkeypatch.syspath_prepend(str(SPEED.parent))
+    from speed import below_floor
+
+    measured = json.loads(output.read_text())["cases"]["help"]
+    assert below_floor("help", measured, {"at least": {}, "at most": {"help": 1000.0}}) is None
+    assert "below the floor" in str(below_floor("help", measured, {"at least": {"help": 1000.0}, "at most": {}}))
 
 
 def test_the_tables_are_those_of_the_recorded_run(monkeypatch: pytest.MonkeyPatch) -> None:

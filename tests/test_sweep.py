@@ -70,9 +70,9 @@ class AnyProject(NamedTuple):
     options: list[str]
 
 
-@pytest.fixture(params=[*CHOICES["task"], "from_scratch"])
+@pytest.fixture
 def any_project(request: pytest.FixtureRequest, rendered: Path, tmp_path: Path) -> AnyProject:
-    """A copy of the project of each task, and a project with a model and data from scratch."""
+    """A copy of a task's project, or a project with a model and data from scratch."""
     if request.param == "from_scratch":
         project = shutil.copytree(rendered / "regression" / "seed", tmp_path / "project")
         _add_own(project)
@@ -171,6 +171,7 @@ def _kill(process: subprocess.Popen[str]) -> None:
     process.communicate()
 
 
+@pytest.mark.parametrize("any_project", ["regression", "language_model", "from_scratch"], indirect=True)
 def test_killed_search_finishes_with_exactly_its_trials(any_project: AnyProject) -> None:
     """Kill a search of 8 trials after 3, of which one crashes; finish it, and train with the best parameters."""
     project, model, options = any_project
@@ -234,6 +235,7 @@ def test_trial_of_a_model_and_data_from_scratch_has_its_defaults_and_can_be_test
     )
 
 
+@pytest.mark.parametrize("any_project", ["classification", "image_classification", "from_scratch"], indirect=True)
 def test_five_seeds_have_a_mean_and_a_spread(any_project: AnyProject) -> None:
     project, _, options = any_project
     lines = _sweep(project, "--seeds", "0", "1", "2", "3", "4", "--jobs", "2", *options)

@@ -1,5 +1,6 @@
 """A run that fails, is stopped or is killed stays one run in every tracker, with the status of how it ended."""
 
+import csv
 import json
 import os
 import shutil
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from conftest import REPO, Render, in_project
@@ -51,3 +53,36 @@ def test_resumed_run_is_one_run_in_every_tracker_which_tells_how_it_ended(render
 
     assert in_tensorboard(project / "runs/resumed") == in_tensorboard(project / "runs/base")
     assert len(list(project.glob("runs/resumed/events*"))) > 1
+
+
+def test_what_a_checkpoint_counts_is_in_tensorboard_when_the_run_is_killed(render: Render) -> None:
+    project = render(project_slug="seed", logger="tensorboard")
+    code = """
+import time
+from faults import TRAINING, SignalAt, fit
+from lightning.pytorch import Callback
+from tensorboard.summary.writer.record_writer import RecordWriter
+
+class SlowDisk(Callback):
+    def __init__(self):
+        write = RecordWriter.write
+        RecordWriter.write = lambda *args: (time.sleep(0.05), write(*args))
+
+if __name__ == "__main__":
+    callbacks = [(SlowDisk,), (SignalAt, "on_train_batch_start", 20)]
+    quick = [*TRAINING, "--config", "logger.yaml", "--trainer.log_every_n_steps", "1"]
+    assert fit("--name", "killed", *quick, callbacks=callbacks).code == -9
+"""
+    logger = {"class_path": "seed.engine.trackers.TensorBoardLogger", "init_args": {"save_dir": "runs", "version": ""}}
+    (project / "logger.yaml").write_text(json.dumps({"trainer": {"logger": logger}}))
+    (project / "tests/killed.py").write_text(code)
+    in_project(project, "tests/killed.py")
+    counted = torch.load(project / "runs/killed/checkpoints/last.ckpt", weights_only=True)["metrics_rows"]
+    with (project / "runs/killed/metrics.csv").open(newline="") as file:
+        rows = [*csv.DictReader(file)][:counted]
+    curves = in_tensorboard(project / "runs/killed")
+    for name in ("train_loss", "val_loss"):
+        points = [(int(row["step"]), pytest.approx(float(row[name]))) for row in rows if row[name]]
+        assert len(points) > 1
+        stage, metric = name.split("_")
+        assert curves[f"{metric}/{stage}"][: len(points)] == points

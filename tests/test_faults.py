@@ -6,7 +6,7 @@ import pytest
 
 from conftest import CHOICES, Render, in_project
 
-OF_ANY_TASK = "not (scratch or two_processes)"  # which have a model or processes of their own
+OF_ANY_TASK = "not (scratch or two_processes or ema)"  # a model, processes or a callback that is the same for all
 OF_THE_TASK = [f"tests/test_{name}.py" for name in ("callbacks", "checkpoints", "datamodule", "faults", "mistakes")]
 OTHERS = [task for task in CHOICES["task"] if task != "regression"]
 

@@ -11,6 +11,7 @@ import argparse
 import math
 
 import torch
+from PIL import Image
 from sklearn.datasets import load_digits
 from speed_project.engine.schedule import warmup_cosine
 from speed_project.network import ResidualNet
@@ -27,16 +28,16 @@ NORMALIZE = v2.Compose([v2.ToDtype(torch.float32, scale=True), v2.Normalize([0.5
 
 
 class Digits(Dataset[tuple[Tensor, Tensor]]):
-    """Images with labels."""
+    """Images with labels; each becomes one of Pillow's, as in torchvision's own datasets."""
 
-    def __init__(self, images: Tensor, labels: Tensor, transform: v2.Transform) -> None:
-        self.images, self.labels, self.transform = images, labels, transform
+    def __init__(self, images: Tensor, labels: Tensor, *transforms: v2.Transform) -> None:
+        self.images, self.labels, self.transform = images, labels, v2.Compose(transforms)
 
     def __len__(self) -> int:
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        return self.transform(self.images[index]), self.labels[index]
+        return self.transform(Image.fromarray(self.images[index, 0].numpy())), self.labels[index]
 
 
 def main() -> None:
@@ -54,12 +55,12 @@ def main() -> None:
     labels = torch.tensor(digits.target)
     train, val = split(labels)
 
-    transform = AUGMENT if args.tricks else v2.Compose([AUGMENT, NORMALIZE])
-    train_loader = DataLoader(Digits(images[train], labels[train], transform), batch_size=64, shuffle=True)
+    transforms = [AUGMENT, v2.PILToTensor()] if args.tricks else [AUGMENT, v2.PILToTensor(), NORMALIZE]
+    train_loader = DataLoader(Digits(images[train], labels[train], *transforms), batch_size=64, shuffle=True)
     if args.tricks:
         val_loader = SlicedBatches(NORMALIZE(images[val]).to(where), labels[val].to(where), batch_size=64)
     else:
-        val_loader = DataLoader(Digits(images[val], labels[val], NORMALIZE), batch_size=64)
+        val_loader = DataLoader(Digits(images[val], labels[val], v2.PILToTensor(), NORMALIZE), batch_size=64)
 
     model = ResidualNet(in_channels=1, num_classes=10, width=32, depth=3).to(where)
     steps = args.epochs * len(train_loader)

@@ -7,6 +7,7 @@ import re
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,28 @@ def test_mlflow_keeps_runs_in_sqlite(render: Render) -> None:
     assert (params["model.lr"], params["data.batch_size"]) == ("0.01", "10")
     assert files(project / artifacts) == {"config.yaml", "pictures/predicted.png"}
     assert "max_epochs: 1" in (project / artifacts / "config.yaml").read_text()
+
+
+def test_processes_share_one_run_in_mlflow_whose_database_one_of_them_opens(render: Render) -> None:
+    project = render(logger="mlflow")
+    code = """
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
+from my_lightning_project.engine.trackers import MLFlowLogger
+rank_zero_only.rank = 1
+MLFlowLogger(tracking_uri="sqlite:///second.db")
+"""
+    in_project(project, "-c", code)
+    assert not (project / "second.db").exists()
+
+    fit = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "-m", "my_lightning_project.train"]
+    fit += ["fit", "--name", "first", "--ckpt_path", "auto", "--config", "configs/smoke.yaml"]
+    for epochs in ("1", "2"):
+        in_project(project, *fit, "--trainer.max_epochs", epochs)
+    with closing(sqlite3.connect(project / "runs/mlflow.db")) as database:
+        [run] = database.execute("SELECT name, status FROM runs")
+        losses = database.execute("SELECT count(*) FROM metrics WHERE key = 'loss/val' AND step > 0").fetchone()
+    assert run == ("first", "FINISHED")
+    assert losses == (2,)
 
 
 def test_every_accelerator_trains_its_smoke_epoch_on_any_machine(render: Render) -> None:

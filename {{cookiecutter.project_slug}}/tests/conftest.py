@@ -62,6 +62,12 @@ def read_column(path: str | Path, name: str) -> list[float]:
         return [float(row[name]) for row in csv.DictReader(file) if row.get(name)]
 
 
+def run_names() -> list[str]:
+    """List the runs in `runs/`, if there is one, without what loggers keep there for all runs."""
+    kept = ("mlflow", "wandb")
+    return sorted(path.name for path in Path(".").glob("runs/*") if path.is_dir() and path.name not in kept)
+
+
 def error_line(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:
     """Run a command that must fail, and return its error, which must be a single line."""
     with pytest.raises(SystemExit) as end:

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from conftest import QUICK, error_line
+from conftest import QUICK, error_line, run_names
 from examples import MISTAKES, OTHER_LAYERS
 
 from {{ cookiecutter.project_slug }}.train import main
@@ -30,7 +30,7 @@ def test_mistake_gets_one_line_and_leaves_no_run(
     args: list[str], message: str, workdir: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert message in error_line(args, capsys)
-    assert not list(Path(".").glob("runs/*"))
+    assert run_names() == []
 
 
 ENGINE = [  # mistakes that every task has
@@ -70,14 +70,14 @@ def test_option_and_value_are_named(
     Path("own.txt").write_text("to be or not to be\n" * 500)
     line = error_line(["fit", *QUICK, *options.split()], capsys)
     assert message in line
-    assert not list(Path(".").glob("runs/*"))
+    assert run_names() == []
 
 
 def test_other_layers_leave_the_run_as_it_is(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = _contents(trained)
     line = error_line(["fit", "--ckpt_path", "last", *QUICK, OTHER_LAYERS], capsys)
     assert f"--ckpt_path {trained}/checkpoints/last.ckpt does not fit the model: " in line
-    assert list(Path("runs").iterdir()) == [trained]
+    assert run_names() == ["first"]
     assert _contents(trained) == before
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import QUICK, ROOT, error_line, read_checkpoint, read_column
+from conftest import QUICK, ROOT, error_line, read_checkpoint, read_column, run_names
 from torch.utils.data import DataLoader
 from torch.utils.data.distributed import DistributedSampler
 
@@ -96,7 +96,7 @@ def test_auto_starts_a_run_resumes_it_and_leaves_a_finished_one(
         main(["fit", *AUTO, *QUICK, "--trainer.max_epochs", "2"])
     assert end.value.code == 0
     assert (folder / "checkpoints/last.ckpt").stat().st_mtime_ns == before
-    assert [path.name for path in Path("runs").iterdir()] == ["big"]
+    assert run_names() == ["big"]
 
 
 @pytest.mark.parametrize(
@@ -129,7 +129,7 @@ def test_numbers_that_contradict_the_launcher_are_refused(
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
     assert error_line(["fit", *QUICK, f"--trainer.{option}"], capsys).startswith(f"error: {line}")
-    assert not list(Path("runs").iterdir())
+    assert run_names() == []
 
 
 @pytest.mark.parametrize("devices", [1, -1, "auto", 2, "2"])
@@ -151,7 +151,7 @@ def test_run_that_torchrun_stops_resumes_with_another_number_of_processes(signum
     assert result.returncode == 0, result.stderr
     assert "resumed on 1 instead of 2 processes: an optimizer step takes 1 instead of 2 batches" in result.stderr
     assert read_checkpoint("runs/big/checkpoints/last.ckpt")["global_step"] == 12
-    assert [path.name for path in Path("runs").iterdir()] == ["big"]
+    assert run_names() == ["big"]
 
 
 @pytest.mark.slow

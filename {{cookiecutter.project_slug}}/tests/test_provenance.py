@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from conftest import FIRST, QUICK, SHORT, error_line
+from conftest import FIRST, QUICK, SHORT, error_line, run_names
 from lightning.pytorch import LightningDataModule, LightningModule
 from torch import Tensor, nn, optim
 from torch.utils.data import DataLoader, TensorDataset
@@ -117,7 +117,7 @@ def test_error_before_training_changes_no_record(trained: Path, capsys: pytest.C
     assert "must be above 0" in error_line(["fit", "--ckpt_path", "last", "--data.batch_size", "0"], capsys)
     assert "must be above 0" in error_line(["fit", "--name", "new", "--data.batch_size", "0"], capsys)
     main(["fit", "--name", "dry", *SHORT, "--trainer.fast_dev_run", "true"])
-    assert [path.name for path in Path("runs").iterdir()] == ["first"]
+    assert run_names() == ["first"]
     assert (trained / "run.json").read_bytes() == before
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 import yaml
-from conftest import FIRST, QUICK, SHORT, read_checkpoint, read_column
+from conftest import FIRST, QUICK, SHORT, read_checkpoint, read_column, run_names
 
 from {{ cookiecutter.project_slug }} import load_run
 from {{ cookiecutter.project_slug }}.engine import curves
@@ -47,7 +47,7 @@ def test_picture_of_many_metrics_starts_with_the_loss_and_says_what_it_leaves_ou
 def test_fit_resume_validate_test_and_predict_follow_each_other(workdir: Path) -> None:
     main(["fit", "--name", "first", *QUICK])
     main(["fit", "--ckpt_path", "last", *QUICK, "--trainer.max_epochs", "2"])
-    assert [path.name for path in Path("runs").iterdir()] == ["first"]
+    assert run_names() == ["first"]
     assert read_checkpoint("runs/first/checkpoints/last.ckpt")["epoch"] == 2
     assert len(read_column("runs/first/metrics.csv", "val_loss")) >= 3  # before training, and after each epoch
 
@@ -75,7 +75,7 @@ def test_two_processes_train_one_model(workdir: Path) -> None:
     result = _python_m("fit", "--name", "ddp", *QUICK, "--config", "configs/strategy/ddp.yaml", "--trainer.devices=2")
     assert result.returncode == 0, result.stderr
     assert "Starting with 2 processes" in result.stderr
-    assert [path.name for path in Path("runs").iterdir()] == ["ddp"]
+    assert run_names() == ["ddp"]
     assert read_checkpoint("runs/ddp/checkpoints/last.ckpt")["global_step"] == 6
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 import yaml
 from lightning.pytorch import Trainer
 from lightning.pytorch.loggers import Logger, MLFlowLogger, TensorBoardLogger, WandbLogger
+from lightning.pytorch.utilities.rank_zero import rank_zero_only
 from matplotlib.figure import Figure
 from matplotlib.image import imread
 
@@ -106,7 +107,7 @@ def continue_run(logger: Logger, run_id: str) -> None:
     match logger:
         case WandbLogger() if logger.version is None:
             logger._id = logger._wandb_init["id"] = run_id
-        case MLFlowLogger() if logger._run_id is None:
+        case MLFlowLogger() if logger._run_id is None and not rank_zero_only.rank:  # type: ignore[attr-defined]
             from mlflow.exceptions import MlflowException
 
             with suppress(MlflowException):  # unknown, as after a change of the server

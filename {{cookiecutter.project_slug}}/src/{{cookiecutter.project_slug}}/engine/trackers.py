@@ -16,6 +16,7 @@ from .results import stage_and_metric
 SECTIONS = ("model", "data", "optimizer", "lr_scheduler")  # of the config: classes and their arguments
 SUMMARY = "summary"  # group of the result in TensorBoard
 SECONDS = 1.0  # between two writes of TensorBoard's events; waiting for its writer takes half a millisecond
+NOWHERE = "http://nowhere.invalid"  # MLflow connects when it is asked for something, which only the first process does
 TRAINER = ("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "gradient_clip_val")
 
 
@@ -77,7 +78,12 @@ class TensorBoardLogger(Grouped, loggers.TensorBoardLogger):
 
 
 class MLFlowLogger(Grouped, loggers.MLFlowLogger):
-    """MLflow's."""
+    """MLflow's, whose database only the first process opens: several that create its tables at once would fail."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        if rank_zero_only.rank and "tracking_uri" in kwargs:  # type: ignore[attr-defined]
+            kwargs["tracking_uri"] = NOWHERE
+        super().__init__(*args, **kwargs)
 
 
 class WandbLogger(Grouped, loggers.WandbLogger):

@@ -46,7 +46,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def trained(workdir: Path, runs: Path) -> Path:
     """Start in a folder that holds `configs/` and a copy of `runs/first`, and return the latter."""
-    shutil.copytree(runs, workdir / "runs")
+    shutil.copytree(runs, workdir / "runs", ignore_dangling_symlinks=True)  # such as those of wandb
     return Path("runs/first")
 
 

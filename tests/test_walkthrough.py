@@ -27,7 +27,7 @@ def test_the_walkthrough_passes_its_own_tests_and_ruff(
     for command in (["ruff", "check"], ["ruff", "format", "--check"]):
         result = _python(project, "-m", *command)
         assert result.returncode == 0, result.stdout
-    result = _python(project, "-m", "pytest", "-q", "-n", "0", "tests/test_walkthrough.py")
+    result = _python(project, "-m", "pytest", "-q", "-n", "0", "-m", "slow or not slow", "tests/test_walkthrough.py")
     assert result.returncode == 0, result.stdout
     assert re.search(r"\d\d passed", result.stdout)
     assert "skipped" not in result.stdout

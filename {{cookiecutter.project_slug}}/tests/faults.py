@@ -28,6 +28,7 @@ TIMEOUT = 120  # seconds, after which a run that hangs is killed
 INTERVAL, ACCUMULATE = 2, 2
 TRAINING = [
     *QUICK,
+    *("--trainer.logger", "false"),  # a tracker's process would outlive a killed run, and metrics.csv is always written
     *("--trainer.max_epochs", "3", "--trainer.limit_train_batches", "7", "--trainer.enable_model_summary", "false"),
     *("--trainer.accumulate_grad_batches", str(ACCUMULATE), "--last_checkpoint.every_n_steps", str(INTERVAL)),
 ]

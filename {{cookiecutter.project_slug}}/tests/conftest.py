@@ -64,8 +64,8 @@ def read_column(path: str | Path, name: str) -> list[float]:
 
 def run_names() -> list[str]:
     """List the runs in `runs/`, if there is one, without what loggers keep there for all runs."""
-    kept = ("mlflow", "wandb")
-    return sorted(path.name for path in Path(".").glob("runs/*") if path.is_dir() and path.name not in kept)
+    kept = ("mlflow", "mlflow.db", "wandb")
+    return sorted(path.name for path in Path(".").glob("runs/*") if path.name not in kept)
 
 
 def error_line(args: list[str], capsys: pytest.CaptureFixture[str]) -> str:

@@ -15,7 +15,7 @@ from .results import stage_and_metric
 
 SECTIONS = ("model", "data", "optimizer", "lr_scheduler")  # of the config: classes and their arguments
 SUMMARY = "summary"  # group of the result in TensorBoard
-SECONDS = 1.0  # between two writes of TensorBoard's events; waiting for its writer takes half a millisecond
+WRITE_EVERY = 1.0  # seconds, TensorBoard's events at most: waiting for its writer takes half a millisecond
 NOWHERE = "http://nowhere.invalid"  # MLflow connects when it is asked for something, which only the first process does
 TRAINER = ("max_epochs", "max_steps", "precision", "accumulate_grad_batches", "gradient_clip_val")
 
@@ -49,7 +49,7 @@ class TensorBoardLogger(Grouped, loggers.TensorBoardLogger):
     """
 
     _end: Any = None  # of the run's row
-    _saved = -SECONDS
+    _saved = -WRITE_EVERY
 
     def log_metrics(self, metrics: Mapping[str, float], step: int | None = None) -> None:
         # Its straight line would cost an event with everything that is logged: some percent of a small model's time
@@ -66,7 +66,7 @@ class TensorBoardLogger(Grouped, loggers.TensorBoardLogger):
     @rank_zero_only
     def save(self) -> None:
         """Write events to the file, once a second at most: Lightning asks after every one; see `loggers.flush`."""
-        if time.monotonic() - self._saved >= SECONDS:
+        if time.monotonic() - self._saved >= WRITE_EVERY:
             self.experiment.flush()
             self._saved = time.monotonic()
 

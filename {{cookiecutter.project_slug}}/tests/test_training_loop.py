@@ -105,6 +105,23 @@ class OwnTransfer(Plain):
         return [2 * x, y]
 
 
+class Fading(optim.SGD):
+    """Halves the gradients instead of zeroing them."""
+
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        for group in self.param_groups:
+            for parameter in group["params"]:
+                if parameter.grad is not None:
+                    parameter.grad /= 2
+
+
+class OwnZeroing(Plain):
+    """Has an optimizer that zeroes gradients in its own way."""
+
+    def configure_optimizers(self) -> Any:
+        return Fading(self.parameters(), lr=0.01)
+
+
 class OwnBackward(Plain):
     """Has its own backward pass and clipping."""
 
@@ -193,7 +210,9 @@ def require_equal(one: tuple[list[Event], Any, str], other: tuple[list[Event], A
     ids=str,
 )
 @pytest.mark.parametrize(
-    "kind", [Plain, ReturnsDict, SkipsBatches, SearchesAlongLines, OwnTransfer, OwnBackward], ids=lambda k: k.__name__
+    "kind",
+    [Plain, ReturnsDict, SkipsBatches, SearchesAlongLines, OwnTransfer, OwnZeroing, OwnBackward],
+    ids=lambda kind: kind.__name__,
 )
 def test_lean_loop_does_what_lightning_does(
     kind: type[Plain], options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -26,6 +26,7 @@ from lightning.pytorch.strategies import SingleDeviceStrategy
 from lightning.pytorch.utilities.model_helpers import is_overridden
 from lightning.pytorch.utilities.signature_utils import is_param_in_hook_signature
 from torch import Tensor
+from torch.optim import Optimizer
 
 from .step_log import Results, StepLog
 
@@ -125,7 +126,10 @@ class _LeanStep:
         owners = (model, source.datamodule)
         self.moves = any(is_overridden(name, owner) for name in TRANSFERS for owner in owners if owner is not None)
         self.clips = trainer.gradient_clip_val or is_overridden("configure_gradient_clipping", model)
-        self.zeroes = is_overridden("optimizer_zero_grad", model)
+        # PyTorch's own records itself for a profiler, which takes longer than to zero the gradients of a small model.
+        plain = getattr(self.optimizer.zero_grad, "__func__", None) is Optimizer.zero_grad
+        own = is_overridden("optimizer_zero_grad", model)
+        self.zero_grad = _zero_grad if plain and not own else model.optimizer_zero_grad
 
     def advance(self, fetcher: Any) -> None:
         """Do what `_TrainingEpochLoop.advance` does."""
@@ -238,7 +242,7 @@ class _LeanStep:
         self.zero_grad_progress.increment_ready()
         self.call("on_before_zero_grad", self.optimizer)
         self.zero_grad_progress.increment_started()
-        self.model.optimizer_zero_grad(self.trainer.current_epoch, self.index, self.optimizer)
+        self.zero_grad(self.trainer.current_epoch, self.index, self.optimizer)
         self.zero_grad_progress.increment_completed()
 
     def call(self, name: str, *args: Any) -> None:
@@ -248,6 +252,13 @@ class _LeanStep:
             for hook in hooks:
                 hook(*args)
             self.state["_current_fx_name"] = None
+
+
+def _zero_grad(epoch: int, batch_idx: int, optimizer: Optimizer) -> None:
+    """Do what `Optimizer.zero_grad` does."""
+    for group in optimizer.param_groups:
+        for parameter in group["params"]:
+            parameter.grad = None
 
 
 def _implementations(trainer: Trainer, name: str) -> list[Callable[..., Any]]:

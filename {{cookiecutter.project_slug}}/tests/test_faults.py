@@ -273,9 +273,7 @@ def random_points(seed: int, kills: int) -> list[tuple[str, int]]:
 
 
 @child
-@pytest.mark.parametrize(
-    ("options", "at_least"), [([], 9), (EMA, 3), (WORKERS, 3)], ids=["plain", "ema", "workers"]
-)
+@pytest.mark.parametrize(("options", "at_least"), [([], 9), (EMA, 3), (WORKERS, 3)], ids=["plain", "ema", "workers"])
 def test_run_killed_at_random_points_equals_an_uninterrupted_one(
     options: list[str], at_least: int, workdir: Path
 ) -> None:

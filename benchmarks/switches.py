@@ -62,7 +62,7 @@ def stock_batches() -> None:
     from speed_project.data import batches
     from torch.utils.data import DataLoader, TensorDataset
 
-    def loader(*tensors: Any, batch_size: int, shuffle: bool = False, rows: Any = None) -> Any:
+    def loader(*tensors: Any, batch_size: int, shuffle: bool = False, **of: Any) -> Any:
         return DataLoader(TensorDataset(*tensors), batch_size=batch_size, shuffle=shuffle)
 
     batches.batches = loader

@@ -28,6 +28,15 @@ def test_the_project_and_the_loop_by_hand_train_to_the_same_loss(tmp_path: Path)
     assert case["ratios"]["speed"]["wall"]["median"] > 0
 
 
+def test_every_trick_can_be_put_back(tmp_path: Path) -> None:
+    output = tmp_path / "speed.json"
+    result = speed("--short", "--pairs", "1", "--only", "tricks_regression", "--output", output)
+    assert result.returncode == 0, result.stderr
+    case = json.loads(output.read_text())["cases"]["tricks_regression"]
+    assert set(case["ratios"]) == {"loop", "log", "batches", "evaluation", "bar"}
+    assert {side["steps"] for side in case["sides"].values()} == {2 * 31}
+
+
 def test_a_ratio_below_its_floor_is_a_failure(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     floors, output = tmp_path / "floors.json", tmp_path / "speed.json"
     floors.write_text(json.dumps({"at least": {}, "at most": {"help": 1e-9}}))

@@ -7,13 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 
 from {{ cookiecutter.project_slug }}.train import main
 
-# Threads of tests that run side by side would wait for each other, here and in the processes that tests start.
-torch.set_num_threads(1)
-os.environ.setdefault("OMP_NUM_THREADS", "1")
+# Threads of tests that run side by side would wait for each other. PyTorch reads this when it is imported, which takes
+# seconds, and which the process that only hands out the tests does not need.
+os.environ["OMP_NUM_THREADS"] = "1"
 
 ROOT = Path(__file__).parents[1]
 SHORT = [
@@ -52,6 +51,8 @@ def trained(workdir: Path, runs: Path) -> Path:
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read a checkpoint of plain values and tensors."""
+    import torch
+
     content: dict[str, Any] = torch.load(path, weights_only=True)
     return content
 
